@@ -1,0 +1,205 @@
+//! Who is known.
+//!
+//! A [`Keystore`] has three verbs. [`lookup`](Keystore::lookup) says where a key stands within a
+//! name; [`apply`](Keystore::apply) makes changes, all of them or none, durable when it returns;
+//! [`watch`](Keystore::watch) tells what has been changed. Everything an admin, a script or a
+//! window does is a [`Change`].
+//!
+//! ```text
+//!   change  window  entry      the words: plain values
+//!          rules               what a change does to a state: pure, the same for every backend
+//!          state               the state as rows; a change is a list of rows and what they become
+//!     memory     sled_store    keep the rows: for a while, or for good
+//!                 seal         window secrets on disk, readable while their key file exists
+//!               directory      the state directory: its lock, host keys, key files
+//! ```
+//!
+//! A store keeps its whole state in memory and reads the disk only when it is opened, so a lookup
+//! never waits for a disk. README.md says what is on the disk.
+
+mod change;
+mod directory;
+mod entry;
+mod log;
+mod memory;
+mod rows;
+mod rules;
+mod seal;
+mod sled_store;
+mod state;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::mpsc;
+
+use identity::{Name, PublicKey, Secret};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use change::{Change, OpenWindow};
+pub use directory::{Directory, OpenError};
+pub use entry::{Entry, Scope};
+pub use memory::Memory;
+pub use sled_store::Sled;
+pub use window::{Origin, Window, WindowEnd, WindowId};
+
+/// Keeps who is known.
+///
+/// Time is an argument: [`Now`] carries both clocks. The wall clock must be read in the order of
+/// the calls, best by the thread that makes them: a time before one already seen shuts all
+/// windows.
+///
+/// A write that fails shuts the store: every later call gives [`StoreError::Shut`] until it is
+/// opened again. What that one call was to change may then be there or not; whatever was
+/// acknowledged before is there. A disk that is full is normally met before the write, and then
+/// nothing has happened.
+pub trait Keystore: Send {
+    /// The entry of a key if it is accepted for the name at this time.
+    fn lookup(&self, now: Now, name: &Name, key: &PublicKey) -> Result<Option<Entry>, StoreError>;
+
+    /// All entries, in a stable order.
+    fn entries(&self) -> Result<Vec<Entry>, StoreError>;
+
+    /// All windows that still have first-packet keys: open ones, and ended ones for a day. One
+    /// whose time is over is shown as ended, noted by [`settle`](Self::settle) or not.
+    fn windows(&self, now: Now) -> Result<Vec<Window>, StoreError>;
+
+    /// The secret of a window, while the store keeps it.
+    fn window_secret(&self, id: WindowId) -> Result<Option<Secret>, StoreError>;
+
+    /// The highest wall clock time ever seen, ms since 1970; for [`Window::left`].
+    fn highest_wall_ms(&self) -> u64;
+
+    /// Makes all of the changes or none; they are durable when this returns. The rules are checked
+    /// again here, against what the store holds now. Changes that change nothing cost no write and
+    /// leave the epoch as it is.
+    fn apply(&mut self, now: Now, changes: &[Change]) -> Result<Epoch, ApplyError> {
+        match self.apply_each(now, &[changes])?.pop() {
+            Some(result) => result,
+            None => self.settle(now).map_err(ApplyError::Store),
+        }
+    }
+
+    /// Like [`apply`](Self::apply) for several independent groups of changes, each all or nothing,
+    /// with one wait for the disk. There are as many results as groups, in their order.
+    fn apply_each(
+        &mut self,
+        now: Now,
+        groups: &[&[Change]],
+    ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError>;
+
+    /// Makes durable what time alone has done: windows past their deadline end (and are told as
+    /// [`Change::CloseWindow`]), those that ended a day ago are forgotten with their secret, and
+    /// the wall clock is noted while a window is open. `apply` does the same (the clock alone once
+    /// a second at most); call this when nothing else happens, say every half minute.
+    fn settle(&mut self, now: Now) -> Result<Epoch, StoreError>;
+
+    /// Everything applied from here on, in order. Dropping the receiver ends it.
+    fn watch(&mut self) -> mpsc::Receiver<(Epoch, Change)>;
+
+    /// The window of this name and secret, to resume it: an open one if there is one, otherwise
+    /// the one opened last, which may have ended and then lets nobody else in. The secret is
+    /// compared with every window's of the name, in constant time.
+    fn find_window(
+        &self,
+        now: Now,
+        name: &Name,
+        secret: &Secret,
+    ) -> Result<Option<Window>, StoreError> {
+        let mut found: Option<Window> = None;
+        for window in self.windows(now)? {
+            if window.name != *name {
+                continue;
+            }
+            let same = self
+                .window_secret(window.id)?
+                .is_some_and(|other| seal::same(&other, secret));
+            let rank = |window: &Window| (window.ended.is_none(), window.opened.wall_ms);
+            if same
+                && found
+                    .as_ref()
+                    .is_none_or(|best| rank(best) <= rank(&window))
+            {
+                found = Some(window);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Counts the changes of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+/// Both clocks, read at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Now {
+    /// Wall clock, ms since 1970.
+    pub wall_ms: u64,
+    /// Time since boot, suspend included, ms.
+    pub boot_ms: u64,
+    /// Which boot that was.
+    pub boot: [u8; 16],
+}
+
+/// The store does not work.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The disk, or what is on it.
+    #[error("the keystore cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// What is on the disk is not what was written.
+    #[error("the keystore is damaged: {0}")]
+    Damaged(String),
+    /// Another version of the program wrote it.
+    #[error(
+        "the keystore has format {found}, but this program knows format {known}: use the program that wrote it"
+    )]
+    Format {
+        /// The number in the store.
+        found: u32,
+        /// The number this program writes.
+        known: u32,
+    },
+    /// An earlier call failed, so what the store holds is not known until it is opened again.
+    #[error("the keystore is shut since it failed ({0}): start the host again")]
+    Shut(String),
+}
+
+/// Why nothing was changed.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// The store does not work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such key.
+    #[error("no such key")]
+    NoSuchKey,
+    /// There is no such window.
+    #[error("no such window")]
+    NoSuchWindow,
+    /// The window is spent, expired, closed or shut, or this key was removed while it was open.
+    #[error("the window is not open")]
+    WindowShut,
+    /// Another open window of the name has this secret.
+    #[error("another window of this name has the same secret")]
+    SecretTaken,
+    /// A window opened now would be shut.
+    #[error(
+        "the clock is {} s behind a time this keystore has already seen, so no window can be open: set the clock",
+        .behind_ms.div_ceil(1000)
+    )]
+    ClockSetBack {
+        /// How far behind, ms.
+        behind_ms: u64,
+    },
+    /// The label cannot be shown or kept.
+    #[error(
+        "a label has at most {} bytes and no control characters",
+        Entry::MAX_LABEL
+    )]
+    Label,
+}

@@ -1,0 +1,189 @@
+//! Rows as bytes: what README.md calls the format.
+
+use std::collections::BTreeMap;
+
+use identity::{Name, PublicKey};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Row, State};
+use crate::{Scope, StoreError, WindowId};
+
+/// The number of the format.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The key of the row that holds [`FORMAT`].
+pub(crate) const FORMAT_ROW: &[u8] = b"0";
+
+/// The key of the row that holds the [`Summary`].
+pub(crate) const SUMMARY_ROW: &[u8] = b"1";
+
+/// Rows by their bytes, and what they become.
+pub(crate) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a store says of itself. It is written with every group of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// Counts the groups of rows that were written.
+    pub(crate) commit: u64,
+    pub(crate) epoch: u64,
+    pub(crate) highest_wall_ms: u64,
+    /// The hashes of all other rows, exclusive-ored: whatever was lost or mixed up, it shows.
+    pub(crate) rows: [u8; 32],
+}
+
+impl Summary {
+    /// Takes a row in, or out if it is in.
+    pub(crate) fn toggle(&mut self, key: &[u8], value: &[u8]) {
+        let mut hasher = blake3::Hasher::new_derive_key("moonport 2026 keystore row");
+        hasher.update(&(key.len() as u64).to_le_bytes());
+        hasher.update(key);
+        hasher.update(value);
+        let hash = hasher.finalize();
+        self.rows
+            .iter_mut()
+            .zip(hash.as_bytes())
+            .for_each(|(to, from)| *to ^= from);
+    }
+}
+
+/// A sealed secret, as it stands in its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    /// The name of its key file.
+    pub(crate) opening: String,
+    pub(crate) sealed: Vec<u8>,
+}
+
+// In this order windows come before what hangs on them.
+const KEY: u8 = b'K';
+const SCOPE: u8 = b'S';
+const WINDOW: u8 = b'W';
+const SECRET: u8 = b'X';
+const ENROLLED: u8 = b'Y';
+const BARRED: u8 = b'Z';
+
+/// A row's bytes, and what they become.
+type Write = (Vec<u8>, Option<Vec<u8>>);
+
+/// The bytes of a row; of a secret there are none, see [`encode_sealed`].
+pub(crate) fn encode(row: &Row) -> Result<Option<Write>, StoreError> {
+    Ok(Some(match row {
+        Row::Key(key, new) => (row_key(KEY, &[key.as_bytes()]), encoded(new.as_ref())?),
+        Row::Scope(key, scope, new) => {
+            let scope = match scope {
+                Scope::Any => "*",
+                Scope::Name(name) => name.as_str(),
+            };
+            (
+                row_key(SCOPE, &[key.as_bytes(), scope.as_bytes()]),
+                present(*new),
+            )
+        }
+        Row::Window(id, new) => (
+            row_key(WINDOW, &[&id.0.to_be_bytes()]),
+            encoded(new.as_ref())?,
+        ),
+        Row::Enrolled(id, key, new) => (
+            row_key(ENROLLED, &[&id.0.to_be_bytes(), key.as_bytes()]),
+            present(*new),
+        ),
+        Row::Barred(id, key, new) => (
+            row_key(BARRED, &[&id.0.to_be_bytes(), key.as_bytes()]),
+            present(*new),
+        ),
+        Row::Secret(..) => return Ok(None),
+    }))
+}
+
+/// The bytes of a window's secret's row.
+pub(crate) fn encode_sealed(id: WindowId, sealed: Option<&Sealed>) -> Result<Write, StoreError> {
+    Ok((row_key(SECRET, &[&id.0.to_be_bytes()]), encoded(sealed)?))
+}
+
+/// The state that all rows make, and the sealed secrets.
+pub(crate) fn assemble(
+    rows: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(State, BTreeMap<WindowId, Sealed>), StoreError> {
+    let mut state = State::default();
+    let mut secrets = BTreeMap::new();
+    for (key, value) in rows {
+        let row = decode(key, value, &mut secrets)
+            .ok_or_else(|| damaged("a row is not what was written"))?;
+        let hangs_on_something = match &row {
+            None | Some(Row::Key(..) | Row::Window(..) | Row::Secret(..)) => true,
+            Some(Row::Scope(key, ..)) => state.key(key).is_some(),
+            Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => state.window(*id).is_some(),
+        };
+        if !hangs_on_something {
+            return Err(damaged("a row belongs to one that is missing"));
+        }
+        row.map(|row| state.set(row));
+    }
+    Ok((state, secrets))
+}
+
+/// `None`: no row of ours. `Some(None)`: a sealed secret.
+fn decode(
+    key: &[u8],
+    value: &[u8],
+    secrets: &mut BTreeMap<WindowId, Sealed>,
+) -> Option<Option<Row>> {
+    let (tag, rest) = key.split_first()?;
+    let window_id = |bytes: &[u8]| Some(WindowId(u64::from_be_bytes(bytes.try_into().ok()?)));
+    let public_key = |bytes| PublicKey::parse(bytes).ok();
+    Some(Some(match *tag {
+        KEY => Row::Key(public_key(rest)?, Some(decoded(value)?)),
+        SCOPE => {
+            let (key, scope) = rest.split_at_checked(32)?;
+            let scope = match std::str::from_utf8(scope).ok()? {
+                "*" => Scope::Any,
+                name => Scope::Name(Name::parse(name).ok()?),
+            };
+            Row::Scope(public_key(key)?, scope, true)
+        }
+        WINDOW => Row::Window(window_id(rest)?, Some(decoded(value)?)),
+        SECRET => {
+            secrets.insert(window_id(rest)?, decoded(value)?);
+            return Some(None);
+        }
+        ENROLLED | BARRED => {
+            let (id, key) = rest.split_at_checked(8)?;
+            let (id, key) = (window_id(id)?, public_key(key)?);
+            if *tag == ENROLLED {
+                Row::Enrolled(id, key, true)
+            } else {
+                Row::Barred(id, key, true)
+            }
+        }
+        _ => return None,
+    }))
+}
+
+/// The bytes of a value.
+pub(crate) fn encoded<T: Serialize>(value: Option<&T>) -> Result<Option<Vec<u8>>, StoreError> {
+    let encode = |value| postcard::to_stdvec(value).map_err(|error| damaged(&error.to_string()));
+    value.map(encode).transpose()
+}
+
+/// The value of bytes, all of them.
+pub(crate) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Some(value),
+        _ => None,
+    }
+}
+
+pub(crate) fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(what.to_owned())
+}
+
+fn present(new: bool) -> Option<Vec<u8>> {
+    new.then(Vec::new)
+}
+
+fn row_key(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![tag];
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
