@@ -1,0 +1,13 @@
+//! Moonport, a Lua-scriptable network host.
+//!
+//! One binary, three kinds of process, and a room for each:
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
+//!
+//! Who is known is kept by a crate of its own, `keystore`; the words for who somebody is (public
+//! key, name, secret, fingerprint) are in `identity`. Dependencies between rooms point one way
+//! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
+
+pub mod wire;

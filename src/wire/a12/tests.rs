@@ -1,0 +1,9 @@
+//! Both ends against each other, against the recordings, and against what nobody should send.
+
+mod attacks;
+mod handshake;
+mod pair;
+mod puppet;
+mod ratchet;
+mod replay;
+mod session;
