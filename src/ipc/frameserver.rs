@@ -1,0 +1,132 @@
+//! Host and frameserver.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionId, SessionId};
+use crate::wire::a12::{Answer, Ask, Role, SecretId, StageKeys};
+use crate::wire::{Refusal, Violation};
+
+/// What the host says to a frameserver.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToFrameserver {
+    /// The first message. Its descriptors: the data link, then the bound and listening sockets.
+    Listen(Listen),
+    /// The current secrets have changed; these replace all of them.
+    Secrets(Vec<Candidate>),
+    /// What the key room says to this connection's pending question. With
+    /// [`Answer::Session`] comes the session that the peer has become.
+    Answer {
+        /// The connection that asked.
+        connection: ConnectionId,
+        /// The answer.
+        answer: Answer,
+        /// Present exactly with [`Answer::Session`].
+        session: Option<SessionId>,
+    },
+    /// The script has decided; after `true` the session's events go to the data link.
+    Decision {
+        /// The session it decided on.
+        session: SessionId,
+        /// Taken, or turned away.
+        accept: bool,
+    },
+    /// End this session now, and confirm with [`FromFrameserver::Gone`].
+    Drop(SessionId),
+    /// Close the listening sockets and whatever is not a session yet; end after the last session.
+    StopListening,
+    /// The script process is a new one. Its descriptor: the new data link. Every accepted session
+    /// is announced on it.
+    Relink,
+}
+
+/// How to listen.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Listen {
+    /// Our role.
+    pub role: Role,
+    /// The current secrets, at most [`Listen::MAX_SECRETS`].
+    pub secrets: Vec<Candidate>,
+    /// From the accepted connection to the proof, whatever happens in between.
+    pub handshake: Duration,
+    /// How many connections that have proved nothing are held at once.
+    pub unproved: u32,
+    /// Refuse to start unless every action that the sandbox denies is denied.
+    pub require_sandbox: bool,
+}
+
+impl Listen {
+    /// How many secrets a first packet is tried against.
+    pub const MAX_SECRETS: usize = 8;
+}
+
+/// A secret that a first packet is tried against, as the keys derived from it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The host's number for it.
+    pub id: SecretId,
+    /// Its first-packet keys.
+    pub keys: StageKeys,
+}
+
+/// What a frameserver says to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromFrameserver {
+    /// Locked down and about to accept; says what the sandbox denies, and by which layer.
+    Ready(Vec<Denied>),
+    /// It cannot do its work.
+    Failed(String),
+    /// A question for the key room.
+    Ask {
+        /// Which connection asks; it has one question pending at most.
+        connection: ConnectionId,
+        /// Where it comes from.
+        source: SocketAddr,
+        /// The question.
+        ask: Ask,
+    },
+    /// A connection that was no session has ended.
+    Closed {
+        /// Which one.
+        connection: ConnectionId,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Why.
+        why: Ended,
+    },
+    /// A session has ended.
+    Gone {
+        /// Which one.
+        session: SessionId,
+        /// Why.
+        why: Ended,
+    },
+}
+
+/// One action, and what denies it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Denied {
+    /// What is denied: `open`, `connect`, `execve`, …
+    pub action: String,
+    /// `seccomp`, `landlock`, `rlimit`; `None`: nothing denies it here.
+    pub layer: Option<String>,
+}
+
+/// Why a connection or session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// The peer closed.
+    Peer,
+    /// It broke the protocol.
+    Violation(Violation),
+    /// It was refused.
+    Refused(Refusal),
+    /// The host or the script ended it.
+    Told,
+    /// The connection broke.
+    Broken,
+    /// Room was needed for others.
+    Crowded,
+}

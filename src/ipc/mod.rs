@@ -1,0 +1,46 @@
+//! What the processes say to each other.
+//!
+//! ```text
+//!   admin ── admin ──► host ◄── script ── script process
+//!                       ▲                     ▲
+//!                  frameserver               link   (past the host)
+//!                       ▼                     ▼
+//!                      frameserver process ◄──┘
+//! ```
+//!
+//! Each arrow is a [`Socket`] whose two ends have the message enums of the module it is named
+//! after; what one side cannot say, the other side's type cannot hold.
+
+pub mod admin;
+pub mod frameserver;
+pub mod link;
+mod listener;
+pub mod script;
+mod socket;
+
+pub use listener::Listener;
+pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket};
+
+use serde::{Deserialize, Serialize};
+
+/// A proved and admitted peer, as the host has registered it; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// One of a script's listeners; chosen by the script process, never used twice by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListenerId(pub u32);
+
+/// One connection of a frameserver before it is a session; chosen by the frameserver, never used
+/// twice by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConnectionId(pub u64);
+
+/// One window or stream of a session. Channel 0 is the primary segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SegmentId {
+    /// Whose it is.
+    pub session: SessionId,
+    /// Which of its channels.
+    pub channel: u8,
+}

@@ -1,0 +1,179 @@
+//! Host and script.
+
+use std::net::SocketAddr;
+
+use identity::{Name, PublicKey, Secret};
+use serde::{Deserialize, Serialize};
+
+use super::{ListenerId, SessionId};
+
+/// What the host says to a script process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToScript {
+    /// The first message: what to run.
+    Run(Run),
+    /// The listener is up. Its descriptor: the data link.
+    Listening {
+        /// Which one.
+        listener: ListenerId,
+        /// The addresses it listens on.
+        addresses: Vec<SocketAddr>,
+    },
+    /// To a new process of a script whose old one died: sessions live on. The descriptor: a data
+    /// link on which they are announced; the number is the host's, counted down from the highest.
+    Adopt(ListenerId),
+    /// The listener has ended or could not be made; nothing follows for it.
+    Ended {
+        /// Which one.
+        listener: ListenerId,
+        /// At most 31 bytes.
+        last_words: String,
+    },
+    /// A peer has proved its key: decide with [`FromScript::Decide`].
+    Request(Request),
+    /// Something went wrong on the listener that does not end it, rate-limited.
+    Failure {
+        /// Which one.
+        listener: ListenerId,
+        /// What.
+        message: String,
+    },
+    /// A window of the listener's name has changed.
+    Window {
+        /// Which listener.
+        listener: ListenerId,
+        /// What happened.
+        event: WindowEvent,
+        /// How many keys it still admits.
+        left: u32,
+    },
+    /// End: run the shutdown entry point, then exit.
+    Stop,
+}
+
+/// What to run, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The script: the file, or `NAME/NAME.lua` of an appl directory.
+    pub program: std::path::PathBuf,
+    /// The appl's name, the prefix of its entry points.
+    pub appl: String,
+    /// Whether it is an appl directory, whose entry point `NAME` must exist.
+    pub directory: bool,
+    /// The words after `--`.
+    pub arguments: Vec<String>,
+    /// Where its state is kept; made by the host.
+    pub state: std::path::PathBuf,
+    /// Where its temporary files go; made by the host.
+    pub temporary: std::path::PathBuf,
+    /// What an uncaught error does.
+    pub errors: ErrorMode,
+}
+
+/// What an uncaught error in a script does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ErrorMode {
+    /// It ends what it happened in: that segment, that request, nothing for a clock pulse.
+    #[default]
+    Isolate,
+    /// As in Arcan: it ends the program, and some errors cannot be caught.
+    Classic,
+    /// It ends the program; so does an unknown upper-case global.
+    Strict,
+}
+
+/// A proved peer that the script may take or turn away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// On which listener.
+    pub listener: ListenerId,
+    /// The session it will be.
+    pub session: SessionId,
+    /// Who it is.
+    pub key: PublicKey,
+    /// The names its key is accepted for, comma-separated.
+    pub tags: String,
+    /// Where it comes from.
+    pub endpoint: SocketAddr,
+    /// Whether its key came in by a window just now.
+    pub new: bool,
+}
+
+/// What happened to a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WindowEvent {
+    /// It is open.
+    Opened,
+    /// An earlier one with the same secret goes on.
+    Resumed,
+    /// It let a key in.
+    Enrolled,
+    /// It has let in as many as it may.
+    Spent,
+    /// Its time is over.
+    Expired,
+    /// Somebody closed it.
+    Closed,
+    /// Too many guesses at its secret.
+    Guessed,
+}
+
+/// What a script process says to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromScript {
+    /// Make a listener.
+    Listen(Listen),
+    /// The listener's secret, or a window beside it.
+    Secret(Wanted),
+    /// Take the peer, or turn it away.
+    Decide {
+        /// Which one.
+        session: SessionId,
+        /// Take it.
+        accept: bool,
+    },
+    /// Close the listening socket; sessions stay.
+    Unlisten(ListenerId),
+    /// The program has been loaded and its entry point has returned.
+    Started,
+    /// The script is done.
+    Exit {
+        /// The exit code wished for.
+        code: u8,
+        /// Clients are not told.
+        silent: bool,
+        /// Said on the way out, may be empty.
+        message: String,
+    },
+}
+
+/// What to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// The script's number for it.
+    pub listener: ListenerId,
+    /// The scope in which keys are accepted.
+    pub name: Name,
+    /// `[scheme://](v4 | v6 | [v6] | ifname | "")`, as the script wrote it.
+    pub interface: String,
+    /// 0: the protocol's own.
+    pub port: u16,
+    /// Where the script asked for it, for messages: `file:line`.
+    pub place: String,
+}
+
+/// A secret that a script wants on a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// On which one.
+    pub listener: ListenerId,
+    /// The secret.
+    pub secret: Secret,
+    /// Required of everybody, in place of the one before (`num:secret`); otherwise it is for
+    /// unknown keys only, and those that are known go on using the required one.
+    pub required: bool,
+    /// How many unknown keys it lets in; 0: none.
+    pub count: u32,
+    /// Seconds in which it does; `None`: the default.
+    pub seconds: Option<u64>,
+}
