@@ -6,10 +6,12 @@
 //! | --- | --- |
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
+//! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
 //!
 //! Who is known is kept by a crate of its own, `keystore`; the words for who somebody is (public
 //! key, name, secret, fingerprint) are in `identity`. Dependencies between rooms point one way
 //! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
 
+pub mod frameserver;
 pub mod ipc;
 pub mod wire;

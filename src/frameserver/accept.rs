@@ -1,0 +1,234 @@
+//! Who comes in: the listening sockets, and the slots for peers that have proved nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use super::driver::ToPeer;
+use crate::ipc::ConnectionId;
+
+/// How long nothing is accepted after the system has run out of something.
+const REST: Duration = Duration::from_millis(100);
+
+/// The listening sockets, taken in turns.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    sockets: Vec<TcpListener>,
+    turn: usize,
+    resting: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Takes sockets that are bound and listen.
+    pub(super) fn new(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let sockets = sockets.into_iter().map(|fd| {
+            let socket = std::net::TcpListener::from(fd);
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        });
+        Ok(Self {
+            sockets: sockets.collect::<io::Result<_>>()?,
+            turn: 0,
+            resting: None,
+        })
+    }
+
+    /// Waits for the next connection. Cancel-safe.
+    ///
+    /// When the system has no descriptors or memory left the connection stays in the kernel's
+    /// queue, and the next attempt is made after a rest.
+    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            if let Some(until) = self.resting {
+                tokio::time::sleep_until(until).await;
+                self.resting = None;
+            }
+            match self.next().await {
+                Ok((stream, from)) => {
+                    prepare(&stream);
+                    return (stream, plain(from));
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => self.resting = Some(Instant::now() + REST),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        std::future::poll_fn(|cx| {
+            for _ in 0..self.sockets.len() {
+                self.turn = (self.turn + 1) % self.sockets.len();
+                if let Some(socket) = self.sockets.get(self.turn)
+                    && let Poll::Ready(accepted) = socket.poll_accept(cx)
+                {
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Small packets go at once, and a peer that has vanished is noticed in some minutes.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
+    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15));
+    let _ = sockopt::set_tcp_keepcnt(stream, 4);
+}
+
+/// Whether only this connection has failed, so that the next one can be taken at once.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::TIMEDOUT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+        )
+    )
+}
+
+/// An IPv4 peer of a dual-stack socket is shown as what it is.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// What one user of the network usually has: an IPv4 address, or an IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX << 64;
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
+}
+
+/// How far a peer has come that has proved nothing; the earlier, the sooner it makes room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It is refused and waits to be told.
+    Over,
+    /// It may be anybody.
+    Silent,
+    /// It knows a secret.
+    Answered,
+    /// It claims a key.
+    Claimed,
+    /// It has sent what should be a proof.
+    Proving,
+}
+
+/// The slots for peers that have proved nothing.
+///
+/// When all are taken a newcomer still gets one: from those in the earliest standing, the oldest
+/// of the network that has the most of them. So whoever only keeps connections open pushes out
+/// himself.
+#[derive(Debug)]
+pub(super) struct Slots {
+    room: usize,
+    held: BTreeMap<ConnectionId, Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    source: IpAddr,
+    standing: Standing,
+    inbox: UnboundedSender<ToPeer>,
+}
+
+impl Slots {
+    /// So many slots, at least one.
+    pub(super) fn new(room: usize) -> Self {
+        Self {
+            room: room.max(1),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a newcomer, and gives back who had to make room for it.
+    pub(super) fn insert(
+        &mut self,
+        connection: ConnectionId,
+        source: IpAddr,
+        inbox: UnboundedSender<ToPeer>,
+    ) -> Option<UnboundedSender<ToPeer>> {
+        let crowded = if self.held.len() < self.room {
+            None
+        } else {
+            self.dispensable()
+                .and_then(|connection| self.remove(connection))
+        };
+        let held = Held {
+            source: network(source),
+            standing: Standing::Silent,
+            inbox,
+        };
+        self.held.insert(connection, held);
+        crowded
+    }
+
+    fn dispensable(&self) -> Option<ConnectionId> {
+        let earliest = self.held.values().map(|held| held.standing).min()?;
+        let early = || {
+            self.held
+                .iter()
+                .filter(|(_, held)| held.standing == earliest)
+        };
+        let mut crowd: HashMap<IpAddr, usize> = HashMap::new();
+        for (_, held) in early() {
+            *crowd.entry(held.source).or_default() += 1;
+        }
+        // The first of the largest: identities grow, so it is the oldest.
+        let count = |held: &Held| crowd.get(&held.source).copied().unwrap_or(0);
+        let most = early().map(|(_, held)| count(held)).max()?;
+        early()
+            .find(|(_, held)| count(held) == most)
+            .map(|(&connection, _)| connection)
+    }
+
+    /// It has come so far.
+    pub(super) fn advance(&mut self, connection: ConnectionId, standing: Standing) {
+        if let Some(held) = self.held.get_mut(&connection) {
+            held.standing = standing;
+        }
+    }
+
+    /// Where a peer that can still be answered hears; `None` if it is gone or refused.
+    pub(super) fn inbox(&self, connection: ConnectionId) -> Option<&UnboundedSender<ToPeer>> {
+        self.held
+            .get(&connection)
+            .filter(|held| held.standing != Standing::Over)
+            .map(|held| &held.inbox)
+    }
+
+    /// Its slot is free: it has ended, or is a session now.
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<UnboundedSender<ToPeer>> {
+        self.held.remove(&connection).map(|held| held.inbox)
+    }
+
+    /// Everybody who holds a slot.
+    pub(super) fn inboxes(&self) -> impl Iterator<Item = &UnboundedSender<ToPeer>> {
+        self.held.values().map(|held| &held.inbox)
+    }
+}
+
+#[cfg(test)]
+mod tests;

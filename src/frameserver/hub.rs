@@ -1,0 +1,353 @@
+//! What the frameserver's peers have in common, and the loop between them, the host and the
+//! script.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, UnboundedSender};
+
+use super::accept::{Acceptor, Slots};
+use super::driver::{self, Ticket, ToPeer};
+use super::link::{Link, Outbox};
+use super::session;
+use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::link::FromScript;
+use crate::ipc::{AsyncSocket, ConnectionId, Received, RecvError, SessionId};
+use crate::wire::a12::{Answer, ListenerConfig, Ratchet, SecretId, StageKeys};
+
+/// The largest portion that is read from a peer at once, and about what one peer may do before the
+/// others have their turn, in bytes.
+pub(super) const PORTION: usize = 64 * 1024;
+
+/// While so many messages wait for the host, nobody is accepted.
+const HOST_PATIENCE: usize = 1024;
+
+/// While so many messages wait for the script, it is not listened to.
+const SCRIPT_PATIENCE: usize = 16 * 1024;
+
+/// How long the script has to take the last messages when everything has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// After so many bytes to a client the keys are ratcheted again.
+const RATCHET_EVERY: u64 = 1 << 20;
+
+/// The control socket to the host.
+pub(super) type Control = AsyncSocket<FromFrameserver, ToFrameserver>;
+
+/// What all peers share. One thread, and nothing borrowed across an await.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) host: Questions,
+    pub(super) script: Outbox,
+    pub(super) peers: RefCell<Peers>,
+    pub(super) config: RefCell<Arc<ListenerConfig>>,
+    /// Where bytes of peers are read to; nobody needs it for longer than one step.
+    pub(super) scratch: RefCell<Vec<u8>>,
+    /// A peer has ended.
+    pub(super) ended: Notify,
+}
+
+/// What waits to go to the host.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    queue: RefCell<VecDeque<FromFrameserver>>,
+    filled: Notify,
+}
+
+impl Questions {
+    pub(super) fn push(&self, message: FromFrameserver) {
+        self.queue.borrow_mut().push_back(message);
+        self.filled.notify_one();
+    }
+
+    fn pop(&self) -> Option<FromFrameserver> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// Waits until there is something, and sends until there is nothing. Cancel-safe: what is on
+    /// its way stays in `sending`.
+    async fn send(
+        &self,
+        control: &Control,
+        sending: &mut Option<FromFrameserver>,
+    ) -> Result<(), Gone> {
+        loop {
+            if sending.is_none() {
+                *sending = self.pop();
+            }
+            match sending.as_ref() {
+                None => self.filled.notified().await,
+                Some(message) => {
+                    let sent = control.send(message, &[]).await;
+                    sent.map_err(|_| Gone::Host)?;
+                    *sending = None;
+                    if self.len() == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where peers hear.
+#[derive(Debug)]
+pub(super) struct Peers {
+    pub(super) unproved: Slots,
+    pub(super) sessions: HashMap<SessionId, UnboundedSender<ToPeer>>,
+    /// How many there are, with those that only have things left to say to the script.
+    pub(super) live: usize,
+}
+
+/// Why the frameserver ends before its work is done.
+#[derive(Debug, Error)]
+pub(super) enum Gone {
+    /// The control socket is closed; nobody decides any more.
+    #[error("the host is gone")]
+    Host,
+    /// The host has broken the rules of the control socket.
+    #[error("the host has said what it must not say here")]
+    Rules,
+    /// A descriptor that the host has handed over is of no use.
+    #[error("a descriptor from the host cannot be used")]
+    Descriptor(#[from] io::Error),
+}
+
+/// The listening sockets and the link, and what goes between them and the host.
+#[derive(Debug)]
+pub(super) struct Hub {
+    shared: Rc<Shared>,
+    sending: Option<FromFrameserver>,
+    link: Link,
+    /// `None` after [`ToFrameserver::StopListening`].
+    acceptor: Option<Acceptor>,
+    connections: Cell<u64>,
+}
+
+impl Hub {
+    /// Takes over what came with the host's first message.
+    pub(super) fn new(listen: Listen, fds: Vec<OwnedFd>) -> Result<Self, Gone> {
+        let mut fds = fds.into_iter();
+        let data = fds.next().ok_or(Gone::Rules)?;
+        let config = ListenerConfig {
+            role: listen.role,
+            candidates: candidates(listen.secrets)?,
+            handshake: listen.handshake,
+            ratchet: Ratchet {
+                at_once: true,
+                every_bytes: RATCHET_EVERY,
+            },
+        };
+        let shared = Rc::new(Shared {
+            host: Questions::default(),
+            script: Outbox::default(),
+            peers: RefCell::new(Peers {
+                unproved: Slots::new(listen.unproved.try_into().unwrap_or(usize::MAX)),
+                sessions: HashMap::new(),
+                live: 0,
+            }),
+            config: RefCell::new(Arc::new(config)),
+            scratch: RefCell::new(vec![0; PORTION]),
+            ended: Notify::new(),
+        });
+        let mut link = Link::default();
+        link.attach(data, &shared.script)?;
+        Ok(Self {
+            sending: None,
+            link,
+            acceptor: Some(Acceptor::new(fds.collect())?),
+            connections: Cell::new(0),
+            shared,
+        })
+    }
+
+    /// Serves until the host has had it stop listening and the last session has ended.
+    ///
+    /// To be run inside a [`tokio::task::LocalSet`].
+    pub(super) async fn serve(mut self, control: &Control) -> Result<(), Gone> {
+        while !self.is_done() {
+            let shared = Rc::clone(&self.shared);
+            let accepts = shared.host.len() < HOST_PATIENCE;
+            tokio::select! {
+                sent = shared.host.send(control, &mut self.sending) => sent?,
+                received = control.recv() => match received {
+                    Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
+                    Ok(Received::Closed) => return Err(Gone::Host),
+                    Err(_) => return Err(Gone::Rules),
+                },
+                said = self.link.run(&shared.script, SCRIPT_PATIENCE) => match said {
+                    Some(said) => self.script_says(said, control)?,
+                    None => {
+                        self.link.detach(&shared.script);
+                        self.linked();
+                    }
+                },
+                (stream, source) = next(&mut self.acceptor), if accepts => {
+                    self.welcome(stream, source);
+                }
+                () = shared.ended.notified() => {}
+            }
+        }
+        // What is left to say, to a script that may not listen.
+        let _ = tokio::time::timeout(LAST_WORDS, self.link.flush(&self.shared.script)).await;
+        while let Some(message) = self.sending.take().or_else(|| self.shared.host.pop()) {
+            control.send(&message, &[]).await.map_err(|_| Gone::Host)?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.acceptor.is_none() && self.shared.peers.borrow().live == 0
+    }
+
+    /// A connection has been accepted.
+    fn welcome(&self, stream: TcpStream, source: SocketAddr) {
+        let connection = ConnectionId(self.connections.get());
+        self.connections.set(connection.0 + 1);
+        let (inbox, told) = mpsc::unbounded_channel();
+        let ticket = Ticket::new(Rc::clone(&self.shared), connection, source);
+        let mut peers = self.shared.peers.borrow_mut();
+        if let Some(crowded) = peers.unproved.insert(connection, source.ip(), inbox) {
+            let _ = crowded.send(ToPeer::End(Ended::Crowded));
+        }
+        drop(peers);
+        tokio::task::spawn_local(driver::drive(stream, ticket, told));
+    }
+
+    fn host_says(&mut self, message: ToFrameserver, fds: Vec<OwnedFd>) -> Result<(), Gone> {
+        match message {
+            ToFrameserver::Listen(_) => return Err(Gone::Rules),
+            ToFrameserver::Secrets(secrets) => {
+                let mut config = self.shared.config.borrow_mut();
+                let candidates = candidates(secrets)?;
+                *config = Arc::new(ListenerConfig {
+                    candidates,
+                    ..ListenerConfig::clone(&config)
+                });
+            }
+            ToFrameserver::Answer {
+                connection,
+                answer,
+                session,
+            } => self.answered(connection, answer, session)?,
+            ToFrameserver::Decision { session, accept } => {
+                self.tell(session, ToPeer::Decision(accept));
+            }
+            ToFrameserver::Drop(session) => self.tell(session, ToPeer::End(Ended::Told)),
+            ToFrameserver::StopListening => {
+                self.acceptor = None;
+                for unproved in self.shared.peers.borrow().unproved.inboxes() {
+                    let _ = unproved.send(ToPeer::End(Ended::Told));
+                }
+            }
+            ToFrameserver::Relink => {
+                let data = fds.into_iter().next().ok_or(Gone::Rules)?;
+                self.link.attach(data, &self.shared.script)?;
+                self.linked();
+            }
+        }
+        Ok(())
+    }
+
+    /// The key room has answered; with a session's keys the connection becomes that session.
+    fn answered(
+        &self,
+        connection: ConnectionId,
+        answer: Answer,
+        session: Option<SessionId>,
+    ) -> Result<(), Gone> {
+        if matches!(answer, Answer::Session(_)) != session.is_some() {
+            return Err(Gone::Rules);
+        }
+        let mut peers = self.shared.peers.borrow_mut();
+        let inbox = peers.unproved.inbox(connection).cloned();
+        match (inbox, session) {
+            (Some(inbox), None) => {
+                let _ = inbox.send(ToPeer::Answer(Box::new(answer)));
+            }
+            (Some(inbox), Some(session)) => {
+                peers.unproved.remove(connection);
+                let _ = inbox.send(ToPeer::Session(session, Box::new(answer)));
+                peers.sessions.insert(session, inbox);
+            }
+            // It did not wait for it: the host has to forget the session that it has made.
+            (None, Some(session)) => self.shared.host.push(FromFrameserver::Gone {
+                session,
+                why: Ended::Broken,
+            }),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Every session has to look at the link.
+    fn linked(&self) {
+        for session in self.shared.peers.borrow().sessions.values() {
+            let _ = session.send(ToPeer::Linked);
+        }
+    }
+
+    fn tell(&self, session: SessionId, message: ToPeer) {
+        if let Some(inbox) = self.shared.peers.borrow().sessions.get(&session) {
+            let _ = inbox.send(message);
+        }
+    }
+
+    /// Hands the script's messages to the sessions that they are for.
+    fn script_says(&mut self, said: Vec<FromScript>, control: &Control) -> Result<(), Gone> {
+        let Some(epoch) = self.shared.script.epoch() else {
+            return Ok(());
+        };
+        for message in said {
+            let session = session::about(&message).session;
+            // The host speaks of a session before the script can, but on another socket.
+            if !self.knows(session) {
+                loop {
+                    match control.try_recv() {
+                        Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
+                        Ok(Received::Closed) => return Err(Gone::Host),
+                        Err(RecvError::Empty) => break,
+                        Err(_) => return Err(Gone::Rules),
+                    }
+                }
+            }
+            self.tell(session, ToPeer::Script(epoch, Box::new(message)));
+        }
+        Ok(())
+    }
+
+    fn knows(&self, session: SessionId) -> bool {
+        self.shared.peers.borrow().sessions.contains_key(&session)
+    }
+}
+
+/// The next connection; never, where nobody listens.
+async fn next(acceptor: &mut Option<Acceptor>) -> (TcpStream, SocketAddr) {
+    match acceptor {
+        Some(acceptor) => acceptor.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn candidates(secrets: Vec<Candidate>) -> Result<Vec<(SecretId, StageKeys)>, Gone> {
+    if secrets.len() > Listen::MAX_SECRETS {
+        return Err(Gone::Rules);
+    }
+    Ok(secrets
+        .into_iter()
+        .map(|candidate| (candidate.id, candidate.keys))
+        .collect())
+}

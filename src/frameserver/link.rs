@@ -1,0 +1,179 @@
+//! This end of the data link to the script process.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::sync::Notify;
+
+use crate::ipc::link::{FromScript, ToScript};
+use crate::ipc::{AsyncSocket, Received, SendError, Socket};
+
+/// How many messages go at once; with events of at most some 350 bytes they fit one message of
+/// the socket.
+const BATCH: usize = 128;
+
+/// Which script process, counted from 1. What one was sent and what it said does not concern the
+/// next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+/// What waits to go to the script.
+///
+/// It holds little: sessions put in no more events than they have credit for.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: RefCell<VecDeque<ToScript>>,
+    epoch: Cell<u64>,
+    up: Cell<bool>,
+    filled: Notify,
+    drained: Notify,
+}
+
+impl Outbox {
+    /// The script process at the other end; `None` while there is none.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.up.get().then(|| Epoch(self.epoch.get()))
+    }
+
+    /// Sends this; into the void if there is no script.
+    pub(super) fn push(&self, message: ToScript) {
+        if self.up.get() {
+            self.queue.borrow_mut().push_back(message);
+            self.filled.notify_one();
+        }
+    }
+
+    /// How many messages wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// All that waits.
+    #[cfg(test)]
+    pub(super) fn take(&self) -> Vec<ToScript> {
+        self.queue.borrow_mut().drain(..).collect()
+    }
+
+    /// Another script process has taken over.
+    pub(super) fn begin(&self) {
+        self.queue.borrow_mut().clear();
+        self.epoch.set(self.epoch.get() + 1);
+        self.up.set(true);
+    }
+
+    /// The script process is gone; what waited for it goes with it.
+    pub(super) fn end(&self) {
+        self.queue.borrow_mut().clear();
+        self.up.set(false);
+    }
+}
+
+/// The socket to the script, and the batch that is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    socket: Option<Data>,
+    batch: Vec<ToScript>,
+}
+
+impl Link {
+    /// Takes a new socket in place of the old one.
+    pub(super) fn attach(&mut self, fd: OwnedFd, outbox: &Outbox) -> io::Result<()> {
+        self.detach(outbox);
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        self.socket = Some(AsyncSocket::new(Socket::from_fd(fd))?);
+        outbox.begin();
+        Ok(())
+    }
+
+    /// Closes the socket.
+    pub(super) fn detach(&mut self, outbox: &Outbox) {
+        self.socket = None;
+        self.batch.clear();
+        outbox.end();
+    }
+
+    /// Sends what waits, and returns once it is out or nobody is there to get it.
+    pub(super) async fn flush(&mut self, outbox: &Outbox) {
+        if let Some(socket) = &self.socket {
+            let _ = send(socket, &mut self.batch, outbox).await;
+        }
+    }
+
+    /// Sends and receives until there is something from the script; `None`: it is gone.
+    /// Cancel-safe.
+    ///
+    /// While more than `patience` messages wait for the script, it is not listened to.
+    pub(super) async fn run(
+        &mut self,
+        outbox: &Outbox,
+        patience: usize,
+    ) -> Option<Vec<FromScript>> {
+        let Some(socket) = &self.socket else {
+            return std::future::pending().await;
+        };
+        let said = async {
+            while outbox.len() > patience {
+                outbox.drained.notified().await;
+            }
+            socket.recv().await
+        };
+        tokio::select! {
+            said = said => match said {
+                Ok(Received::Message(said, _)) => Some(said),
+                Ok(Received::Closed) | Err(_) => None,
+            },
+            _ = keep_sending(socket, &mut self.batch, outbox) => None,
+        }
+    }
+}
+
+type Data = AsyncSocket<Vec<ToScript>, Vec<FromScript>>;
+
+/// Sends batches until the script is gone. Cancel-safe.
+async fn keep_sending(
+    socket: &Data,
+    batch: &mut Vec<ToScript>,
+    outbox: &Outbox,
+) -> Result<Infallible, SendError> {
+    loop {
+        send(socket, batch, outbox).await?;
+        outbox.filled.notified().await;
+    }
+}
+
+/// Sends what waits in batches. Cancel-safe: what is on its way stays in `batch`.
+async fn send(socket: &Data, batch: &mut Vec<ToScript>, outbox: &Outbox) -> Result<(), SendError> {
+    loop {
+        if batch.is_empty() {
+            let mut queue = outbox.queue.borrow_mut();
+            let ready = queue.len().min(BATCH);
+            batch.extend(queue.drain(..ready));
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        match socket.send(batch, &[]).await {
+            Ok(()) => {
+                batch.clear();
+                outbox.drained.notify_one();
+            }
+            Err(SendError::TooLarge) => {
+                // The second half goes later; what is too large alone cannot be said at all.
+                let rest = batch.split_off(batch.len() / 2);
+                if !batch.is_empty() {
+                    let mut queue = outbox.queue.borrow_mut();
+                    rest.into_iter()
+                        .rev()
+                        .for_each(|message| queue.push_front(message));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

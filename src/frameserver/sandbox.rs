@@ -1,0 +1,300 @@
+//! The lockdown: after [`enter`] this process has what it holds, and nothing more.
+//!
+//! Three layers, each on its own enough for most of the list: resource limits, Landlock (no
+//! files, no TCP but on the sockets it was given, no signals out), and a seccomp allow-list of
+//! what the loop needs. A call that is not on it fails with EPERM rather than killing, so that
+//! the C library's probing survives.
+
+use std::collections::BTreeMap;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetError,
+    RulesetStatus, Scope,
+};
+use libc::c_long;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use crate::ipc::frameserver::Denied;
+
+/// The most descriptors that a frameserver may have open: one for each connection, and a few.
+const MAX_DESCRIPTORS: u64 = 65_536;
+
+/// Locks this thread down for ever, as far as the system can, and says what denies each action.
+///
+/// It must be the process's only thread.
+pub(super) fn enter() -> Vec<Denied> {
+    let limited = limit();
+    let landlock = restrict();
+    let seccomp = filter();
+    ACTIONS
+        .iter()
+        .map(|action| action.denied(limited, landlock, seccomp))
+        .collect()
+}
+
+/// The actions of a report that nothing denies, as a complaint.
+pub(super) fn complaint(report: &[Denied]) -> Option<String> {
+    let open: Vec<&str> = report
+        .iter()
+        .filter(|denied| denied.layer.is_none())
+        .map(|denied| denied.action.as_str())
+        .collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "the sandbox is required, but nothing on this system denies: {}; \
+             seccomp or a newer kernel with Landlock is needed, or best effort has to do",
+            open.join(", ")
+        )
+    })
+}
+
+/// What a lock-down must deny.
+struct Action {
+    name: &'static str,
+    /// It needs one of these calls. One that is allowed under a condition is denied to it: the
+    /// condition is there for this action.
+    calls: &'static [c_long],
+    /// From this ABI on Landlock denies it.
+    landlock: Option<ABI>,
+    /// A resource limit denies it to all but root.
+    limited: bool,
+}
+
+impl Action {
+    fn denied(&self, limited: bool, landlock: Option<ABI>, seccomp: bool) -> Denied {
+        let filtered = seccomp && !self.calls.iter().any(|call| FREE.contains(call));
+        let restricted =
+            matches!((self.landlock, landlock), (Some(from), Some(abi)) if abi >= from);
+        let layers: Vec<&str> = [
+            (filtered, "seccomp"),
+            (restricted, "landlock"),
+            (self.limited && limited, "rlimit"),
+        ]
+        .into_iter()
+        .filter_map(|(denies, layer)| denies.then_some(layer))
+        .collect();
+        Denied {
+            action: self.name.to_owned(),
+            layer: (!layers.is_empty()).then(|| layers.join(", ")),
+        }
+    }
+}
+
+const fn action(
+    name: &'static str,
+    calls: &'static [c_long],
+    landlock: Option<ABI>,
+    limited: bool,
+) -> Action {
+    Action {
+        name,
+        calls,
+        landlock,
+        limited,
+    }
+}
+
+/// The list; `docs` and the host's status show it.
+const ACTIONS: [Action; 10] = [
+    action(
+        "open",
+        &[
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open,
+            libc::SYS_openat,
+            libc::SYS_openat2,
+        ],
+        Some(ABI::V1),
+        false,
+    ),
+    action(
+        "socket",
+        &[libc::SYS_socket, libc::SYS_socketpair],
+        None,
+        false,
+    ),
+    action("connect", &[libc::SYS_connect], Some(ABI::V4), false),
+    action("bind", &[libc::SYS_bind], Some(ABI::V4), false),
+    action(
+        "execve",
+        &[libc::SYS_execve, libc::SYS_execveat],
+        Some(ABI::V1),
+        false,
+    ),
+    action(
+        "fork",
+        &[
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_vfork,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+        ],
+        None,
+        true,
+    ),
+    action("ptrace", &[libc::SYS_ptrace], Some(ABI::V1), false),
+    action(
+        "kill",
+        &[libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill],
+        Some(ABI::V6),
+        false,
+    ),
+    action(
+        "process_vm_readv",
+        &[libc::SYS_process_vm_readv, libc::SYS_process_vm_writev],
+        Some(ABI::V1),
+        false,
+    ),
+    action(
+        "mmap exec",
+        &[libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect],
+        None,
+        false,
+    ),
+];
+
+/// Limits and flags of the process. Whether forking is limited: root is exempt.
+///
+/// The size of files is not limited: no file can be opened, and standard error may be one, where
+/// the limit would turn a message into a death without a word.
+fn limit() -> bool {
+    let only = |maximum| Rlimit {
+        current: Some(maximum),
+        maximum: Some(maximum),
+    };
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = rustix::process::setrlimit(Resource::Core, only(0));
+    let most = rustix::process::getrlimit(Resource::Nofile)
+        .maximum
+        .map_or(MAX_DESCRIPTORS, |most| most.min(MAX_DESCRIPTORS));
+    let _ = rustix::process::setrlimit(Resource::Nofile, only(most));
+    let no_children = rustix::process::setrlimit(Resource::Nproc, only(0)).is_ok();
+    no_children && !rustix::process::getuid().is_root() && !rustix::process::geteuid().is_root()
+}
+
+/// Landlock, with nothing allowed; the ABI that is in force.
+fn restrict() -> Option<ABI> {
+    let restricted = || -> Result<_, RulesetError> {
+        Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI::V6))?
+            .handle_access(AccessNet::from_all(ABI::V6))?
+            .scope(Scope::from_all(ABI::V6))?
+            .create()?
+            .restrict_self()
+    };
+    match restricted().ok()? {
+        status if status.ruleset == RulesetStatus::NotEnforced => None,
+        status => match status.landlock {
+            LandlockStatus::Available { effective_abi, .. } => Some(effective_abi),
+            _ => None,
+        },
+    }
+}
+
+/// The seccomp allow-list; whether it is in force.
+fn filter() -> bool {
+    let _ = rustix::thread::set_no_new_privs(true);
+    program().is_some_and(|program| seccompiler::apply_filter(&program).is_ok())
+}
+
+fn program() -> Option<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        FREE.iter().map(|&call| (call, Vec::new())).collect();
+    let without = |argument, flag| {
+        let masked = SeccompCmpOp::MaskedEq(flag);
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, masked, 0)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .ok()
+    };
+    let exactly = |argument, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .ok()
+    };
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![without(2, PROT_EXEC)?]);
+    }
+    rules.insert(libc::SYS_ioctl, vec![exactly(1, libc::FIONBIO)?]);
+    let about_descriptors: Option<Vec<_>> = FCNTL
+        .iter()
+        .map(|&command| exactly(1, command as u64))
+        .collect();
+    rules.insert(libc::SYS_fcntl, about_descriptors?);
+    let denied = SeccompAction::Errno(libc::EPERM as u32);
+    let target = std::env::consts::ARCH.try_into().ok()?;
+    SeccompFilter::new(rules, denied, SeccompAction::Allow, target)
+        .and_then(BpfProgram::try_from)
+        .ok()
+}
+
+const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+
+/// What `fcntl` may be asked; not for signals on I/O.
+const FCNTL: [libc::c_int; 5] = [
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_DUPFD_CLOEXEC,
+];
+
+/// The calls that are allowed whatever their arguments.
+const FREE: &[c_long] = &[
+    // Bytes and descriptors.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    // Connections of the sockets it was given.
+    libc::SYS_accept4,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    // Waiting.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_epoll_ctl,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_restart_syscall,
+    // Time, where the kernel's page for it is missing.
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    // Memory that is not executable.
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    // Seeds.
+    libc::SYS_getrandom,
+    // Who it is, for messages.
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    // Signals that come in, and the end.
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+#[cfg(test)]
+mod tests;

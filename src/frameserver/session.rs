@@ -1,0 +1,476 @@
+//! One admitted peer between its protocol machine and the data link: which segments it has, what
+//! waits for credit, whose credit is due.
+//!
+//! No sockets and no clock, so that it can be tested by itself.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::link::{Epoch, Outbox};
+use crate::ipc::link::{CREDIT, FromScript, ToScript};
+use crate::ipc::{SegmentId, SessionId};
+use crate::wire::a12::event::{External, SegmentKind, Target};
+use crate::wire::a12::{Command, Event};
+
+/// How many of the script's messages may wait in all: what its credit comes to on all channels,
+/// and one to open and close each.
+const MAX_WAITING: usize = (CREDIT as usize + 2) * 256;
+
+/// The longest last words, in bytes.
+const LAST_WORDS: usize = 31;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    /// The script that has been told of this session, and what for.
+    epoch: Option<Epoch>,
+    stage: Stage,
+    segments: BTreeMap<u8, Segment>,
+    /// What the client has said and the script has no room for yet.
+    backlog: VecDeque<ToScript>,
+    /// What the script has said and the client has no room for yet.
+    waiting: VecDeque<(Epoch, FromScript)>,
+    /// At which byte of the stream to the client an event of a channel is out.
+    marks: VecDeque<(u64, u8)>,
+    /// Open commands that the machine has not answered, with the segment that asked.
+    opening: VecDeque<(u32, SegmentId, SegmentKind)>,
+    last_words: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The script has not decided; what it says already waits.
+    Undecided,
+    /// Events flow.
+    Accepted,
+    /// The connection is over; the script gets what is left.
+    Over,
+}
+
+#[derive(Debug)]
+struct Segment {
+    /// What it registered as.
+    kind: SegmentKind,
+    title: String,
+    guid: [u64; 2],
+    picture: Option<Picture>,
+    /// How many of its events the script has not handed back.
+    to_script: u32,
+    /// How many of the script's events have not been handed back to it.
+    from_script: u32,
+}
+
+impl Segment {
+    fn new(kind: SegmentKind) -> Self {
+        Self {
+            kind,
+            title: String::new(),
+            guid: [0; 2],
+            picture: None,
+            to_script: 0,
+            from_script: 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Picture {
+    width: u16,
+    height: u16,
+    origin_ll: bool,
+    text: bool,
+}
+
+impl Picture {
+    fn resized(self, segment: SegmentId) -> ToScript {
+        ToScript::Resized {
+            segment,
+            width: self.width,
+            height: self.height,
+            origin_ll: self.origin_ll,
+            text: self.text,
+        }
+    }
+}
+
+/// The script has more under way than it has credit for: it is broken or hostile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Overrun;
+
+/// What the machine is to do next for the script.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// This; and once its bytes are out, credit for the channel is due.
+    Event(u8, Command),
+    /// This.
+    Do(Command),
+    /// These, and then the session ends.
+    Last([Command; 2]),
+}
+
+impl Session {
+    /// A peer has proved its key; the script has not decided.
+    pub(super) fn new(id: SessionId, script: &Outbox) -> Self {
+        Self {
+            id,
+            epoch: script.epoch(),
+            stage: Stage::Undecided,
+            segments: BTreeMap::from([(PRIMARY, Segment::new(UNKNOWN))]),
+            backlog: VecDeque::new(),
+            waiting: VecDeque::new(),
+            marks: VecDeque::new(),
+            opening: VecDeque::new(),
+            last_words: String::new(),
+        }
+    }
+
+    /// The script has taken it.
+    pub(super) fn accept(&mut self, script: &Outbox) {
+        self.stage = Stage::Accepted;
+        if self.epoch != script.epoch() {
+            // Decided by another script than the one that has spoken already.
+            self.epoch = script.epoch();
+            self.waiting.clear();
+            for known in self.segments.values_mut() {
+                known.from_script = 0;
+            }
+        }
+    }
+
+    /// Whether the client may say more: all it has said is on its way to the script.
+    pub(super) fn is_caught_up(&self, script: &Outbox) -> bool {
+        self.backlog.is_empty() && script.epoch().is_some()
+    }
+
+    /// The client has done something.
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::External { channel, event } => self.external(channel, event),
+            Event::Frame {
+                channel,
+                width,
+                height,
+                origin_ll,
+                text,
+            } => {
+                let picture = Picture {
+                    width,
+                    height,
+                    origin_ll,
+                    text,
+                };
+                self.frame(channel, picture);
+            }
+            Event::Opened { channel, cookie } => self.opened(channel, cookie),
+            Event::Goodbye { text } => self.last_words = shortened(text),
+            // What only sources and initiators hear; a listener is a sink.
+            Event::Admitted { .. }
+            | Event::Established { .. }
+            | Event::Proved
+            | Event::Target { .. }
+            | Event::Input { .. }
+            | Event::NewChannel { .. } => {}
+        }
+    }
+
+    fn external(&mut self, channel: u8, event: External) {
+        let Some(known) = self.segments.get_mut(&channel) else {
+            return;
+        };
+        if let External::Register { title, kind, guid } = &event {
+            known.title.clone_from(title);
+            known.kind = *kind;
+            known.guid = *guid;
+        }
+        let segment = self.segment(channel);
+        self.backlog.push_back(ToScript::Event { segment, event });
+    }
+
+    fn frame(&mut self, channel: u8, picture: Picture) {
+        let segment = self.segment(channel);
+        let Some(known) = self.segments.get_mut(&channel) else {
+            return;
+        };
+        if known.picture != Some(picture) {
+            known.picture = Some(picture);
+            // The last size is all that matters of those that wait in a row.
+            let resized = picture.resized(segment);
+            match self.backlog.back_mut() {
+                Some(last @ ToScript::Resized { .. }) if segment_of(last) == segment => {
+                    *last = resized;
+                }
+                _ => self.backlog.push_back(resized),
+            }
+        }
+    }
+
+    fn opened(&mut self, channel: Option<u8>, cookie: u32) {
+        let asked = self.opening.iter().position(|open| open.0 == cookie);
+        let Some((_, parent, kind)) = asked.and_then(|at| self.opening.remove(at)) else {
+            return;
+        };
+        self.backlog.push_back(match channel {
+            Some(channel) => {
+                self.segments.insert(channel, Segment::new(kind));
+                let segment = self.segment(channel);
+                ToScript::Opened { segment, cookie }
+            }
+            None => ToScript::OpenFailed { parent, cookie },
+        });
+    }
+
+    /// The script has said something.
+    pub(super) fn said(&mut self, epoch: Epoch, message: FromScript) -> Result<(), Overrun> {
+        let current = self.epoch == Some(epoch);
+        match &message {
+            FromScript::Credit { segment, events } => {
+                if current && let Some(known) = self.segments.get_mut(&segment.channel) {
+                    known.to_script = known.to_script.saturating_sub(*events);
+                }
+                return Ok(());
+            }
+            FromScript::Target { segment, .. } | FromScript::Input { segment, .. } => {
+                let Some(known) = self.segments.get_mut(&segment.channel) else {
+                    return Ok(());
+                };
+                if current {
+                    known.from_script += 1;
+                    if known.from_script > CREDIT {
+                        return Err(Overrun);
+                    }
+                }
+            }
+            FromScript::Close { segment, .. } if self.stage == Stage::Over => {
+                self.forget(segment.channel);
+            }
+            FromScript::Open { .. } | FromScript::Close { .. } => {}
+        }
+        if self.stage == Stage::Over {
+            return Ok(());
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(Overrun);
+        }
+        self.waiting.push_back((epoch, message));
+        Ok(())
+    }
+
+    /// What the script wants done next; nothing before it has taken the client.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        while self.stage == Stage::Accepted {
+            let (epoch, message) = self.waiting.pop_front()?;
+            let channel = about(&message).channel;
+            if !self.segments.contains_key(&channel) {
+                continue;
+            }
+            let command = match message {
+                FromScript::Target { event, .. } => Command::Target { channel, event },
+                FromScript::Input { input, .. } => Command::Input { channel, input },
+                FromScript::Open {
+                    parent,
+                    cookie,
+                    kind,
+                } => {
+                    if self.epoch != Some(epoch) {
+                        continue;
+                    }
+                    self.opening.push_back((cookie, parent, kind));
+                    return Some(Next::Do(Command::Open { cookie, kind }));
+                }
+                FromScript::Close { last_words, .. } if channel == PRIMARY => {
+                    self.forget(PRIMARY);
+                    let text = shortened(last_words);
+                    // On other channels nothing is said: Arcan's own sources take what comes for
+                    // a secondary window as meant for the primary one.
+                    let exit = Command::Target {
+                        channel,
+                        event: Target::Exit,
+                    };
+                    return Some(Next::Last([exit, Command::Shutdown { text }]));
+                }
+                FromScript::Close { .. } => {
+                    self.close(channel);
+                    return Some(Next::Do(Command::Close { channel }));
+                }
+                FromScript::Credit { .. } => continue,
+            };
+            return Some(if self.epoch == Some(epoch) {
+                Next::Event(channel, command)
+            } else {
+                Next::Do(command)
+            });
+        }
+        None
+    }
+
+    /// The script closes a secondary segment.
+    fn close(&mut self, channel: u8) {
+        let segment = self.segment(channel);
+        self.segments.remove(&channel);
+        self.marks.retain(|mark| mark.1 != channel);
+        self.forget(channel);
+        self.backlog.push_back(ToScript::Terminated {
+            segment,
+            last_words: String::new(),
+        });
+    }
+
+    /// What the script has not heard of a segment that it closes, it need not hear, and hands no
+    /// credit back for; with the primary one go all.
+    fn forget(&mut self, channel: u8) {
+        self.backlog.retain(|message| {
+            matches!(message, ToScript::Terminated { .. })
+                || (channel != PRIMARY && segment_of(message).channel != channel)
+        });
+    }
+
+    /// An event of the script's for this channel ends at this byte of the stream to the client.
+    pub(super) fn mark(&mut self, at: u64, channel: u8) {
+        self.marks.push_back((at, channel));
+    }
+
+    /// So many bytes of the stream to the client are out: hands credit back.
+    pub(super) fn written(&mut self, bytes: u64, script: &Outbox) {
+        let mut due: BTreeMap<u8, u32> = BTreeMap::new();
+        while let Some((_, channel)) = self.marks.pop_front_if(|mark| mark.0 <= bytes) {
+            *due.entry(channel).or_default() += 1;
+        }
+        for (channel, events) in due {
+            let segment = self.segment(channel);
+            if let Some(known) = self.segments.get_mut(&channel) {
+                known.from_script = known.from_script.saturating_sub(events);
+                script.push(ToScript::Credit { segment, events });
+            }
+        }
+    }
+
+    /// Hands on to the script what there is credit for; to a new script, first what there is.
+    pub(super) fn forward(&mut self, script: &Outbox) {
+        let Some(epoch) = script.epoch().filter(|_| self.stage != Stage::Undecided) else {
+            return;
+        };
+        if self.epoch != Some(epoch) {
+            self.adopted_by(epoch, script);
+        }
+        while let Some(first) = self.backlog.front() {
+            if let ToScript::Event { segment, .. } = first {
+                match self.segments.get_mut(&segment.channel) {
+                    Some(known) if known.to_script >= CREDIT => return,
+                    Some(known) => known.to_script += 1,
+                    None => {}
+                }
+            }
+            if let Some(message) = self.backlog.pop_front() {
+                script.push(message);
+            }
+        }
+    }
+
+    /// A new script has to learn what lives. Nothing is under way to or from it.
+    fn adopted_by(&mut self, epoch: Epoch, script: &Outbox) {
+        self.epoch = Some(epoch);
+        self.marks.clear();
+        for (&channel, known) in &mut self.segments {
+            known.to_script = 0;
+            known.from_script = 0;
+            let segment = SegmentId {
+                session: self.id,
+                channel,
+            };
+            script.push(ToScript::Adopt {
+                segment,
+                kind: known.kind,
+                title: known.title.clone(),
+                guid: known.guid,
+            });
+            if let Some(picture) = known.picture {
+                script.push(picture.resized(segment));
+            }
+        }
+        // What concerns the old script's wishes or what Adopt has said.
+        self.backlog
+            .retain(|message| matches!(message, ToScript::Event { .. }));
+    }
+
+    /// The connection is over: nothing follows but the rest of the backlog and the end of every
+    /// segment. Whether the script is to hear of it at all.
+    pub(super) fn end(&mut self, script: &Outbox) -> bool {
+        self.waiting.clear();
+        self.marks.clear();
+        let accepted = self.stage == Stage::Accepted;
+        self.stage = Stage::Over;
+        let known = accepted && self.epoch.is_some() && self.epoch == script.epoch();
+        if known {
+            for &channel in self.segments.keys().rev() {
+                self.backlog.push_back(ToScript::Terminated {
+                    segment: SegmentId {
+                        session: self.id,
+                        channel,
+                    },
+                    last_words: self.last_words.clone(),
+                });
+            }
+            self.forward(script);
+        }
+        known && !self.backlog.is_empty()
+    }
+
+    /// After [`end`](Self::end): hands on what there is credit for by now. Whether there is more.
+    pub(super) fn linger(&mut self, script: &Outbox) -> bool {
+        if self.epoch != script.epoch() {
+            return false;
+        }
+        self.forward(script);
+        !self.backlog.is_empty()
+    }
+
+    fn segment(&self, channel: u8) -> SegmentId {
+        SegmentId {
+            session: self.id,
+            channel,
+        }
+    }
+}
+
+/// The segment that a message from the script is for, or that asked for it.
+pub(super) fn about(message: &FromScript) -> SegmentId {
+    match message {
+        FromScript::Target { segment, .. }
+        | FromScript::Input { segment, .. }
+        | FromScript::Open {
+            parent: segment, ..
+        }
+        | FromScript::Credit { segment, .. }
+        | FromScript::Close { segment, .. } => *segment,
+    }
+}
+
+fn segment_of(message: &ToScript) -> SegmentId {
+    match message {
+        ToScript::Event { segment, .. }
+        | ToScript::Resized { segment, .. }
+        | ToScript::Opened { segment, .. }
+        | ToScript::OpenFailed {
+            parent: segment, ..
+        }
+        | ToScript::Credit { segment, .. }
+        | ToScript::Terminated { segment, .. }
+        | ToScript::Adopt { segment, .. } => *segment,
+    }
+}
+
+/// Cut to 31 bytes, at the end of a character.
+fn shortened(mut text: String) -> String {
+    let end = text.floor_char_boundary(LAST_WORDS);
+    text.truncate(end);
+    text
+}
+
+/// What a segment shows before it has registered.
+const UNKNOWN: SegmentKind = SegmentKind(0);
+
+/// The channel of the primary segment.
+const PRIMARY: u8 = 0;
+
+#[cfg(test)]
+mod tests;

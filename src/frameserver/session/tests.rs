@@ -1,0 +1,270 @@
+use super::*;
+use crate::wire::a12::event::{Target, Text};
+
+const ID: SessionId = SessionId(1);
+
+fn segment(channel: u8) -> SegmentId {
+    SegmentId {
+        session: ID,
+        channel,
+    }
+}
+
+fn accepted(script: &Outbox) -> Session {
+    script.begin();
+    let mut session = Session::new(ID, script);
+    session.accept(script);
+    session
+}
+
+fn says(words: &str) -> Event {
+    Event::External {
+        channel: 0,
+        event: External::Message(Text {
+            text: words.to_owned(),
+            multipart: false,
+        }),
+    }
+}
+
+fn frame(width: u16) -> Event {
+    Event::Frame {
+        channel: 0,
+        width,
+        height: 1,
+        origin_ll: false,
+        text: false,
+    }
+}
+
+fn activate(channel: u8) -> FromScript {
+    FromScript::Target {
+        segment: segment(channel),
+        event: Target::Activate,
+    }
+}
+
+fn credit(events: u32) -> FromScript {
+    let segment = segment(0);
+    FromScript::Credit { segment, events }
+}
+
+fn widths(sent: &[ToScript]) -> Vec<u16> {
+    let width = |message: &ToScript| match message {
+        ToScript::Resized { width, .. } => Some(*width),
+        _ => None,
+    };
+    sent.iter().filter_map(width).collect()
+}
+
+#[test]
+fn a_client_may_have_as_many_events_under_way_as_there_is_credit() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    for _ in 0..=CREDIT {
+        session.event(says("x"));
+    }
+    session.forward(&script);
+    assert_eq!(script.take().len(), CREDIT as usize);
+    assert!(!session.is_caught_up(&script));
+    let epoch = script.epoch().unwrap();
+    session.said(epoch, credit(1)).unwrap();
+    session.forward(&script);
+    assert_eq!(script.take().len(), 1);
+    assert!(session.is_caught_up(&script));
+}
+
+#[test]
+fn i10_a_script_may_not_have_more_under_way_than_credit() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    for _ in 0..CREDIT {
+        session.said(epoch, activate(0)).unwrap();
+    }
+    assert_eq!(session.said(epoch, activate(0)), Err(Overrun));
+}
+
+#[test]
+fn credit_goes_back_once_the_bytes_are_out() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    for at in [100, 200, 300] {
+        session.said(epoch, activate(0)).unwrap();
+        assert!(matches!(session.next(), Some(Next::Event(0, _))));
+        session.mark(at, 0);
+    }
+    session.written(99, &script);
+    assert_eq!(script.take(), []);
+    session.written(250, &script);
+    let (segment, events) = (segment(0), 2);
+    assert_eq!(script.take(), [ToScript::Credit { segment, events }]);
+}
+
+#[test]
+fn of_sizes_that_wait_the_last_one_counts_and_the_same_one_is_not_repeated() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    for width in [1, 2, 3, 3] {
+        session.event(frame(width));
+    }
+    session.forward(&script);
+    session.event(frame(3));
+    session.forward(&script);
+    assert_eq!(widths(&script.take()), [3]);
+}
+
+#[test]
+fn a_new_script_gets_what_lives_and_no_credit_that_is_not_its_own() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let old = script.epoch().unwrap();
+    session.event(frame(640));
+    session.event(says("heard"));
+    session.forward(&script);
+    session.said(old, activate(0)).unwrap();
+    session.next();
+    session.mark(10, 0);
+    script.end();
+    session.event(says("waits"));
+    session.forward(&script);
+    assert!(!session.is_caught_up(&script));
+    script.begin();
+    session.forward(&script);
+    let sent = script.take();
+    assert!(matches!(sent[0], ToScript::Adopt { .. }), "{sent:?}");
+    assert_eq!(widths(&sent), [640]);
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    session.written(10, &script);
+    assert_eq!(script.take(), []);
+    // The old script's credit changes nothing for the new one.
+    for _ in 1..CREDIT {
+        session.event(says("x"));
+    }
+    session.said(old, credit(100)).unwrap();
+    session.event(says("too much"));
+    session.forward(&script);
+    assert!(!session.is_caught_up(&script));
+}
+
+#[test]
+fn the_wishes_of_a_script_that_never_decided_die_with_it() {
+    let script = Outbox::default();
+    script.begin();
+    let mut session = Session::new(ID, &script);
+    session.said(script.epoch().unwrap(), activate(0)).unwrap();
+    assert_eq!(session.next(), None);
+    script.begin();
+    session.accept(&script);
+    assert_eq!(session.next(), None);
+}
+
+#[test]
+fn a_closed_segment_is_terminated_and_says_nothing_more() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    let open = FromScript::Open {
+        parent: segment(0),
+        cookie: 5,
+        kind: UNKNOWN,
+    };
+    session.said(epoch, open).unwrap();
+    assert!(matches!(session.next(), Some(Next::Do(_))));
+    session.event(Event::Opened {
+        channel: Some(3),
+        cookie: 5,
+    });
+    session.forward(&script);
+    script.take();
+    let close = FromScript::Close {
+        segment: segment(3),
+        last_words: String::new(),
+    };
+    session.said(epoch, close).unwrap();
+    session.said(epoch, activate(3)).unwrap();
+    let channel = 3;
+    let closes = Next::Do(Command::Close { channel });
+    assert_eq!(session.next(), Some(closes));
+    assert_eq!(session.next(), None);
+    session.event(Event::External {
+        channel,
+        event: External::Failure,
+    });
+    session.forward(&script);
+    let sent = script.take();
+    assert!(
+        matches!(&sent[..], [ToScript::Terminated { segment, .. }] if segment.channel == 3),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn what_a_client_said_before_it_went_still_arrives_as_credit_comes() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    for _ in 0..=CREDIT {
+        session.event(says("x"));
+    }
+    session.forward(&script);
+    script.take();
+    assert!(session.end(&script));
+    assert!(session.linger(&script));
+    session.said(epoch, credit(1)).unwrap();
+    assert!(!session.linger(&script));
+    let sent = script.take();
+    assert!(
+        matches!(
+            sent[..],
+            [ToScript::Event { .. }, ToScript::Terminated { .. }]
+        ),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn a_script_that_closes_what_is_over_gets_only_the_end() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    for _ in 0..2 * CREDIT {
+        session.event(says("x"));
+    }
+    session.forward(&script);
+    script.take();
+    assert!(session.end(&script));
+    let close = FromScript::Close {
+        segment: segment(0),
+        last_words: String::new(),
+    };
+    session.said(epoch, close).unwrap();
+    assert!(!session.linger(&script));
+    assert!(matches!(script.take()[..], [ToScript::Terminated { .. }]));
+}
+
+#[test]
+fn last_words_are_cut_at_the_end_of_a_character() {
+    assert_eq!(shortened("x".repeat(40)).len(), 31);
+    assert_eq!(shortened("ä".repeat(20)), "ä".repeat(15));
+}
+
+#[test]
+fn a_script_hears_that_no_channel_is_free() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let parent = segment(0);
+    let cookie = 8;
+    let open = FromScript::Open {
+        parent,
+        cookie,
+        kind: UNKNOWN,
+    };
+    session.said(script.epoch().unwrap(), open).unwrap();
+    session.next();
+    let channel = None;
+    session.event(Event::Opened { channel, cookie });
+    session.forward(&script);
+    assert_eq!(script.take(), [ToScript::OpenFailed { parent, cookie }]);
+}
