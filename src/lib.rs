@@ -7,6 +7,7 @@
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
 //! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
+//! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
 //!
 //! Who is known is kept by a crate of its own, `keystore`; the words for who somebody is (public
 //! key, name, secret, fingerprint) are in `identity`. Dependencies between rooms point one way
@@ -14,4 +15,5 @@
 
 pub mod frameserver;
 pub mod ipc;
+pub mod script;
 pub mod wire;

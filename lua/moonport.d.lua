@@ -1,0 +1,678 @@
+---@meta
+-- Written from the API table by a test; do not edit.
+
+---@alias vid number a listener or segment; BADID is none
+
+--- The last chance to send hints before the client runs; ACTIVATE goes out when the callback returns, unless it called suspend_target. On a listener it is only for information.
+---@class status_preroll
+---@field kind "preroll"
+---@field segkind string what the segment is: `application`, `tui`, `network-server`, …
+---@field source_audio number audio id; always 0 here
+
+--- What the segment is. May come again with a new title; the kind stays.
+---@class status_registered
+---@field kind "registered"
+---@field segkind string what the segment is: `application`, `tui`, `network-server`, …
+---@field title string at most 63 bytes, chosen by the peer
+---@field guid string 24 characters of base64, chosen by the peer, for remembering settings
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- The segment or listener is gone; nothing follows for it. Its vid stays until delete_image.
+---@class status_terminated
+---@field kind "terminated"
+---@field last_words string why, at most 31 bytes, may be empty
+
+--- Where the client runs; follows preroll.
+---@class status_privdrop
+---@field kind "privdrop"
+---@field external boolean started outside of this host's reach; not told by the peer, so false
+---@field sandboxed boolean known to be sandboxed; false
+---@field networked boolean comes over the network; true
+
+--- On a listener: a peer has proved its key. On a segment: the client asks for another one. accept_target in this callback says yes; returning without it, or an error, says no.
+---@class status_segment_request
+---@field kind "segment_request"
+---@field segkind string what is asked for; `handover` on a listener
+---@field width number wanted pixels; 0 on a listener
+---@field height number wanted pixels; 0 on a listener
+---@field reqid number the asker's number for the request
+---@field xofs number offset from the parent, pixels
+---@field yofs number offset from the parent, pixels
+---@field parent number cookie (not vid) of the segment or listener that asks
+---@field split? string `left`, `right`, `top`, `bottom`: split the parent, new segment on that side
+---@field position? string `left`, `right`, `top`, `bottom`, `tab`, `embed`, `swallow`
+---@field frame number the client's frame that the event belongs to, or 0
+---@field a12_pubk? string listener: the peer's public key, base64; proved
+---@field a12_tags? string listener: the names that the key is accepted for, comma-separated
+---@field a12_endpoint? string listener: where the peer connects from
+---@field a12_new? boolean listener: the key came in by a window just now
+
+--- Something did not work; the segment or listener goes on.
+---@class status_failure
+---@field kind "failure"
+---@field message string what; may be empty
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- A window for unknown keys of the listener's name has changed.
+---@class status_window
+---@field kind "window"
+---@field event string `opened`, `resumed`, `enrolled`, `spent`, `expired`, `closed` or `guessed`
+---@field left number how many keys it still lets in
+
+--- The picture's size or kind; before the first frame and at each change.
+---@class status_resized
+---@field kind "resized"
+---@field width number pixels, 1..8192
+---@field height number pixels, 1..8192
+---@field origo_ll boolean the origin is the lower left corner
+---@field mirrored boolean the origin is the lower left corner
+---@field tpack boolean the content is text
+---@field source_audio number audio id; always 0 here
+
+--- Where the segment wants to be.
+---@class status_viewport
+---@field kind "viewport"
+---@field invisible boolean not to be seen
+---@field focus boolean wants the focus
+---@field anchor_edge boolean anchored to an edge
+---@field anchor_pos boolean anchored to a position
+---@field embedded boolean to be shown inside its parent
+---@field scaled boolean embedded: may be scaled
+---@field hintfwd boolean embedded: wants hints about the presented size
+---@field rel_order number stacking relative to the parent, -128..127
+---@field rel_x number pixels from the parent's upper left
+---@field rel_y number pixels from the parent's upper left
+---@field anchor_w number anchor region, pixels
+---@field anch_w number anchor region, pixels
+---@field anchor_h number anchor region, pixels
+---@field anch_h number anchor region, pixels
+---@field edge number 0 free, 1 UL, 2 UC, 3 UR, 4 CL, 5 C, 6 CR, 7 LL, 8 LC, 9 LR
+---@field ext_id number external id
+---@field parent number cookie of the parent, 0 none
+---@field border number[] top, left, right, bottom, pixels
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- What part of the content is seen.
+---@class status_content_state
+---@field kind "content_state"
+---@field rel_x number 0..1, negative: unknown
+---@field rel_y number 0..1, negative: unknown
+---@field wnd_w number size of the whole
+---@field wnd_h number size of the whole
+---@field x_size number 0..1
+---@field y_size number 0..1
+---@field cell_w number text cell, pixels
+---@field cell_h number text cell, pixels
+---@field min_w number smallest useful size, pixels
+---@field min_h number smallest useful size, pixels
+---@field max_w number largest useful size, pixels
+---@field max_h number largest useful size, pixels
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- The cursor's shape.
+---@class status_cursorhint
+---@field kind "cursorhint"
+---@field cursor string such as `default`, `hidden`, `zoom-in`, `input:x:y`
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- Free text.
+---@class status_message
+---@field kind "message"
+---@field message string at most 77 bytes
+---@field multipart boolean the text goes on in the next status of this kind
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- Asks for attention.
+---@class status_alert
+---@field kind "alert"
+---@field message string empty: look at me; a URI: open this
+---@field multipart boolean the text goes on in the next status of this kind
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- The content's identity has changed.
+---@class status_ident
+---@field kind "ident"
+---@field message string what is shown now
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- One of the client's options; target_coreopt sets it.
+---@class status_coreopt
+---@field kind "coreopt"
+---@field slot number which option, 0..255
+---@field type string `key`, `description`, `value` (an allowed one) or `current`
+---@field argument string the key, description or value
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- What the client can transfer, or wants to now.
+---@class status_bchunkstate
+---@field kind "bchunkstate"
+---@field input boolean the client wants to read
+---@field hint boolean true: a standing capability; false: its user asks now
+---@field stream boolean need not be seekable
+---@field wildcard boolean any type will do
+---@field multipart boolean more follows
+---@field cursor boolean goes with the cursor
+---@field disable boolean withdrawn
+---@field size number bytes, estimated
+---@field extensions? string separated by `;`; absent when withdrawn
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- How large a saved state would be.
+---@class status_state_size
+---@field kind "state_size"
+---@field state_size number bytes; 0: has no state to save
+---@field typeid number what kind of state
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- A track that can be chosen.
+---@class status_streaminfo
+---@field kind "streaminfo"
+---@field lang string three letters
+---@field streamid number 0..255
+---@field type string `audio`, `video`, `text`, `overlay` or `broken`
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- Where a stream stands.
+---@class status_streamstatus
+---@field kind "streamstatus"
+---@field ctime string position
+---@field endtime string length
+---@field completion number 0..1, negative: error
+---@field frameno number frame number
+---@field streaming number 1: live source, else 0
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- An input the client knows by name.
+---@class status_input_label
+---@field kind "input_label"
+---@field labelhint string the name; empty: forget all names
+---@field description string for people
+---@field datatype string `analog`, `digital`, `translated`, `touch` or `eyes`
+---@field initial number suggested keysym, or 0
+---@field modifiers number suggested modifiers
+---@field vsym string a character as icon
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- The client wants no input of some kinds; target_input drops those.
+---@class status_mask_input
+---@field kind "mask_input"
+---@field frame number the client's frame that the event belongs to, or 0
+
+--- An event that has no kind of its own.
+---@class status_unknown
+---@field kind "unknown"
+---@field kind_num number its number
+---@field frame number the client's frame that the event belongs to, or 0
+
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_resized|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias callback fun(source: vid, status: status)
+
+---@class listen_window
+---@field count number how many keys it lets in
+---@field for_s? number how long, in seconds; ten minutes
+---@field secret? string its secret, if `secret` is for everybody
+
+---@class listen_options
+---@field name? string the scope in which keys are accepted; `default`
+---@field protocol? string `a12` and others; the default is a12
+---@field interface? string address or interface; all
+---@field port? number 0..65535; 0 is the protocol's own
+---@field secret? string required of every client; with `window`, of unknown keys only
+---@field window? listen_window lets unknown keys in that know the secret
+---@field options? table of the protocol; none so far
+---@field callback? callback if it is not the second argument
+
+--- no vid
+BADID = 0
+--- the canvas; there is none here
+WORLDID = -1
+--- for valid_vid: a live listener or segment
+TYPE_FRAMESERVER = 3
+--- for valid_vid: never here
+TYPE_3DOBJECT = 6
+--- for shutdown
+EXIT_SUCCESS = 0
+--- for shutdown
+EXIT_FAILURE = 1
+--- for shutdown: clients are not told to exit
+EXIT_SILENT = 256
+--- milliseconds per tick
+CLOCKRATE = 25
+--- the current tick
+CLOCK = 0
+--- way to discover
+DISCOVER_PASSIVE = 1
+--- way to discover
+DISCOVER_SWEEP = 2
+--- way to discover
+DISCOVER_BROADCAST = 3
+--- way to discover
+DISCOVER_DIRECTORY = 4
+--- way to discover
+DISCOVER_TEST = 8
+--- trust when discovering
+TRUST_KNOWN = 11
+--- trust when discovering
+TRUST_PERMIT_UNKNOWN = 12
+--- trust when discovering
+TRUST_TRANSITIVE = 13
+--- flag of target_flags; taken, without effect
+TARGET_SYNCHRONOUS = 1
+--- flag of target_flags; taken, without effect
+TARGET_NOALPHA = 2
+--- flag of target_flags; taken, without effect yet
+TARGET_VERBOSE = 3
+--- flag of target_flags; taken, without effect
+TARGET_VSTORE_SYNCH = 4
+--- flag of target_flags; taken, without effect
+TARGET_AUTOCLOCK = 5
+--- flag of target_flags; taken, without effect
+TARGET_NOBUFFERPASS = 6
+--- flag of target_flags; taken, without effect
+TARGET_ALLOWCM = 7
+--- flag of target_flags; taken, without effect
+TARGET_ALLOWHDR = 8
+--- flag of target_flags; taken, without effect
+TARGET_ALLOWINPUT = 9
+--- flag of target_flags; taken, without effect
+TARGET_ALLOWGPU = 10
+--- flag of target_flags; taken, without effect yet
+TARGET_LIMITSIZE = 11
+--- flag of target_flags; taken, without effect
+TARGET_SYNCHSIZE = 12
+--- flag of target_flags; taken, without effect yet
+TARGET_BLOCKADOPT = 13
+--- flag of target_flags; taken, without effect
+TARGET_DRAINQUEUE = 14
+--- no flag: target_flags refuses it
+TARGET_ALLOWLODEF = 0
+--- no flag: target_flags refuses it
+TARGET_ALLOWVECTOR = 0
+--- target_displayhint: a resize by hand goes on
+TD_HINT_CONTINUED = 1
+--- target_displayhint: not seen
+TD_HINT_INVISIBLE = 2
+--- target_displayhint: without focus
+TD_HINT_UNFOCUSED = 4
+--- target_displayhint: maximized
+TD_HINT_MAXIMIZED = 8
+--- target_displayhint: fullscreen
+TD_HINT_FULLSCREEN = 16
+--- target_displayhint: detached
+TD_HINT_DETACHED = 32
+--- target_displayhint: flags stay as they are
+TD_HINT_IGNORE = 128
+--- target_seek: from where it is
+SEEK_RELATIVE = 1
+--- target_seek: to a place
+SEEK_ABSOLUTE = 0
+--- target_seek: in time
+SEEK_TIME = 1
+--- target_seek: in content
+SEEK_SPACE = 0
+--- namespace: temporary files
+APPL_TEMP_RESOURCE = 1
+--- namespace: the script's folder
+APPL_RESOURCE = 2
+--- namespace: shared files
+SHARED_RESOURCE = 4
+--- namespace: state
+APPL_STATE_RESOURCE = 8
+--- namespace: all scripts
+SYS_APPL_RESOURCE = 16
+--- namespace: fonts
+SYS_FONT_RESOURCE = 128
+--- namespace: system scripts
+SYS_SCRIPT_RESOURCE = 2048
+--- namespaces: temporary, script, shared, user
+ALL_RESOURCES = 4103
+--- picture format
+FORMAT_PNG = 0
+--- picture format
+FORMAT_PNG_FLIP = 1
+--- picture format
+FORMAT_RAW8 = 2
+--- picture format
+FORMAT_RAW24 = 3
+--- picture format
+FORMAT_RAW32 = 4
+--- the widest segment, pixels
+MAX_TARGETW = 8192
+--- the highest segment, pixels
+MAX_TARGETH = 8192
+--- way to launch
+LAUNCH_EXTERNAL = 0
+--- way to launch
+LAUNCH_INTERNAL = 1
+--- kind of device
+DEVICE_INDIRECT = 1
+--- kind of device
+DEVICE_DIRECT = 2
+--- kind of device
+DEVICE_LOST = 3
+--- kind of anchor hint
+ANCHORHINT_SEGMENT = 10
+--- kind of anchor hint
+ANCHORHINT_EXTERNAL = 11
+--- kind of anchor hint
+ANCHORHINT_PROXY = 12
+--- kind of anchor hint
+ANCHORHINT_PROXY_EXTERNAL = 13
+--- mouse button
+MOUSE_BTNLEFT = 1
+--- mouse button
+MOUSE_BTNMIDDLE = 2
+--- mouse button
+MOUSE_BTNRIGHT = 3
+--- version of Arcan's API that this one follows
+API_VERSION_MAJOR = 0
+--- version of Arcan's API that this one follows
+API_VERSION_MINOR = 13
+--- which program runs the script
+API_ENGINE_BUILD = "moonport-0.1.0"
+--- kinds of frameserver there are
+FRAMESERVER_MODES = "net"
+--- debug level
+DEBUGLEVEL = 0
+--- width of the imagined canvas, pixels
+VRESW = 1024
+--- height of the imagined canvas, pixels
+VRESH = 768
+--- its density, pixels per centimetre
+HPPCM = 38.4
+--- its density, pixels per centimetre
+VPPCM = 38.4
+--- millimetres per point
+FONT_PT_SZ = 0.352778
+--- the appl's name
+APPLID = ""
+
+moonport = {}
+util = {}
+
+--- Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay.
+---
+--- No callback, a bad name or a port that is not 0..65535 is fatal. An address that cannot be had is told as `terminated`.
+---@param callback callback
+---@return vid # the listener, or BADID if there are too many
+---@overload fun(name: string, callback: callback): vid
+---@overload fun(name: string, interface: string, callback: callback): vid
+---@overload fun(name: string, interface?: string, port?: number, callback: callback): vid
+function net_listen(callback) end
+
+--- net_listen with named options; see listen_options. The callback is the second argument or the option `callback`.
+---
+--- An unknown option is a Lua error that names the nearest one; the rest is as for net_listen.
+---@param options listen_options
+---@param callback callback
+---@return vid # the listener, or BADID if there are too many
+---@overload fun(options: listen_options): vid
+function moonport.listen(options, callback) end
+
+--- Accepts the request that the running callback was called with. The client is taken when that callback returns; if it fails, the request is refused all the same. The size is for display servers and has no effect here.
+---
+--- Outside a `segment_request` callback, or a second time in one, it is fatal. After delete_image of the asker it returns BADID.
+---@param callback? callback
+---@return vid # the new segment, or BADID
+---@return number # its audio id, always 0
+---@return number # its cookie
+---@overload fun(width?: number, height?: number, callback?: callback): vid, number, number
+function accept_target(callback) end
+
+--- Sends text to a client, in as many messages as it needs. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.
+---
+--- Text that is not UTF-8, and vids that are no live segment: -1.
+---@param vid vid
+---@param text string
+---@return number # 0; -1: not sent; else how many bytes did not fit the client's queue
+---@overload fun(text: string, vid: vid): number
+function message_target(vid, text) end
+
+--- Tells a client how large it is shown and how. 0, 0: only the flags have changed. Many clients draw nothing before the first one: send it in `preroll`. `ref` is WORLDID, another segment's vid, or a table with `ppcm`, `subpixel_layout`, `width`, `height`, `refresh`, `min_width`, `min_height`.
+---
+--- A vid that is no live segment, or a negative size, is fatal. Sizes above 8192 are cut.
+---@param vid vid
+---@param width number
+---@param height number
+---@param flags? number default: TD_HINT_IGNORE
+---@param ref? any
+---@return number # width of the client's text cell, pixels, or 0
+---@return number # its height, or 0
+function target_displayhint(vid, width, height, flags, ref) end
+
+--- Takes Arcan's TARGET_ flags, which are about display; none has an effect here so far.
+---
+--- An unknown flag is fatal; a vid that is no live segment gets a warning.
+---@param vid vid
+---@param flag number
+---@param on? boolean default: true
+---@overload fun(vid: vid, flag: number, max_width: number, max_height: number)
+function target_flags(vid, flag, on) end
+
+--- The same as target_flags with TARGET_VERBOSE.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param on? boolean default: true
+function target_verbose(vid, on) end
+
+--- The same as target_flags with TARGET_SYNCHRONOUS.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param on? boolean default: true
+function target_synchronous(vid, on) end
+
+--- Replaces a vid's callback; what is queued goes to the new one. Without a callback events are dropped and requests refused.
+---
+--- A vid that is no live listener or segment is fatal.
+---@param vid vid
+---@param callback? callback default: nil
+function target_updatehandler(vid, callback) end
+
+--- The segment that a subsegment belongs to; it may be dead. Clients have no parent.
+---
+--- Any number is taken.
+---@param vid vid
+---@return vid # the parent, or BADID
+function target_parent(vid) end
+
+--- Asks a client to start over, gently or hard.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param hard? boolean default: false
+function reset_target(vid, hard) end
+
+--- Before a client is activated (in `preroll`): holds it back until resume_target. Later: asks it to pause and, unless `soft`, keeps its events until resume_target.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param soft? boolean default: false
+function suspend_target(vid, soft) end
+
+--- Undoes suspend_target.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param soft? boolean default: false
+function resume_target(vid, soft) end
+
+--- Sends a clock tick.
+---
+--- A vid that does not exist is fatal.
+---@param vid vid
+---@param count? number default: 1
+---@param id? number default: 0
+---@return boolean # whether it was sent
+---@overload fun(vid: vid, count: number, sync: boolean): boolean
+function stepframe_target(vid, count, id) end
+
+--- Asks a client to seek: in time, `value` seconds; in content, `value` down and `x` right, steps if relative, else 0..1.
+---
+--- Vids that are no live segment are ignored.
+---@param vid vid
+---@param value number
+---@param relative? boolean default: true
+---@param time? boolean default: true
+---@param x? number default: 0
+---@param zoom? number default: 0
+function target_seek(vid, value, relative, time, x, zoom) end
+
+--- Sets an option that the client has announced with `coreopt`; the value has at most 77 bytes.
+---
+--- Vids that are no live segment are ignored.
+---@param vid vid
+---@param slot number
+---@param value string
+function target_coreopt(vid, slot, value) end
+
+--- Sets a colour of the client's palette, 0..255 each; group 0 applies what was set.
+---
+--- Vids that are no live segment are ignored.
+---@param vid vid
+---@param group number
+---@param r? number default: 0
+---@param g? number default: 0
+---@param b? number default: 0
+function target_graphmode(vid, group, r, g, b) end
+
+--- Tells a client the size of text in millimetres (not positive: unchanged) and the strength of hinting (-1: unchanged). Font files cannot be sent.
+---
+--- A vid that is no live segment is fatal.
+---@param vid vid
+---@param size_mm number
+---@param hinting number
+---@param append? boolean default: false
+---@return boolean # whether it was sent
+---@return number # width of the client's text cell, or 0
+---@return number # its height, or 0
+function target_fonthint(vid, size_mm, hinting, append) end
+
+--- Ends what the vid stands for and forgets it; its callback is not called any more. A segment is closed, its subsegments follow. A listener stops listening, its clients stay.
+---
+--- A vid that does not exist is fatal: `if valid_vid(v) then delete_image(v) end`.
+---@param vid vid
+function delete_image(vid) end
+
+--- Whether a vid exists; with TYPE_FRAMESERVER, whether it is alive.
+---
+--- Anything but a number is a Lua error.
+---@param vid? vid default: nil
+---@param type? number default: any
+---@return boolean # whether it exists and is of the type
+function valid_vid(vid, type) end
+
+--- Sends input to a client: a table as Arcan's input events are, with `kind` (or a flag `analog`, `digital`, `touch`, `eyes`), `devid`, `subid` and the fields of the kind. With text it is message_target; this is how a listener gets its `num:secret`.
+---
+--- Vids that are no live segment, events of no known kind and full queues: 0, which is true in Lua.
+---@param vid vid
+---@param event table
+---@return number # 1: sent, or not wanted by the client; 0: not sent
+---@overload fun(event: table, vid: vid): number
+---@overload fun(vid: vid, text: string): number
+---@overload fun(text: string, vid: vid): number
+function target_input(vid, event) end
+
+--- Sends input to a client: a table as Arcan's input events are, with `kind` (or a flag `analog`, `digital`, `touch`, `eyes`), `devid`, `subid` and the fields of the kind. With text it is message_target; this is how a listener gets its `num:secret`.
+---
+--- Vids that are no live segment, events of no known kind and full queues: 0, which is true in Lua.
+---@param vid vid
+---@param event table
+---@return number # 1: sent, or not wanted by the client; 0: not sent
+---@overload fun(event: table, vid: vid): number
+---@overload fun(vid: vid, text: string): number
+---@overload fun(text: string, vid: vid): number
+function input_target(vid, event) end
+
+--- Stores text under a key, or many at once, for this appl. On return it is on the disk.
+---
+--- A key is made of [A-Za-z0-9_+/=]; others get a warning and, one by one, false. There are no targets here: false.
+---@param key string
+---@param value string
+---@param target? string default: none
+---@param config? string default: none
+---@return boolean # whether it is stored, durably
+---@overload fun(pairs: table, target?: string, config?: string): boolean
+function store_key(key, value, target, config) end
+
+--- What is stored under a key.
+---
+--- A key that cannot be one gets a warning and nil.
+---@param key string
+---@param target? string default: none
+---@param config? string default: none
+---@return string? # the value, if there is one
+function get_key(key, target, config) end
+
+--- All pairs whose key matches a pattern, in which % is any text and _ any character.
+---
+--- A domain other than 0 is fatal.
+---@param pattern string
+---@param domain? number default: 0
+---@return string[] # `key=value` each, sorted
+function match_keys(pattern, domain) end
+
+--- Ends the script: the running callback finishes, what is queued is dispatched, then NAME_shutdown runs. The message is said on the way out. EXIT_SILENT: clients see the connection break rather than a goodbye.
+---
+--- Control characters in the message are dropped; the code is 0..255.
+---@param message? string default: nothing
+---@param code? number default: EXIT_SUCCESS
+function shutdown(message, code) end
+
+--- Writes a message to standard error, with the appl's name.
+---
+--- Control characters are dropped; nothing left: nothing written.
+---@param message string
+---@param always? boolean default: false
+function warning(message, always) end
+
+--- The words that were given to the script.
+---@return string[] # the words after `--`
+function appl_arguments() end
+
+--- Which program runs the script.
+---@return string # name and version
+function system_identstr() end
+
+--- What time it is.
+---
+--- Any other unit is fatal.
+---@param unit? number default: 0
+---@return number # 0: milliseconds, 1: seconds since 1970, -1: microseconds
+function benchmark_timestamp(unit) end
+
+--- Bytes as base64.
+---@param bytes string
+---@return string # base64
+function util.to_base64(bytes) end
+
+--- The bytes of base64.
+---
+--- Text that is not base64: nil.
+---@param text string
+---@return string? # the bytes, or nil if it is not base64
+function util.from_base64(text) end
+
+--- A quick hash, for tables, not for security.
+---
+--- A method other than `djb` is a Lua error.
+---@param bytes string
+---@param method? string default: "djb"
+---@return number # 32 bits
+function util.hash(bytes, method) end
+
+--- A whole number that nobody can predict.
+---
+--- An empty interval, or bounds that are not whole, is a Lua error.
+---@param low number
+---@param high number
+---@return number # a whole number from low, below high
+function util.random_interval(low, high) end
+
+--- Bytes that nobody can predict.
+---
+--- A count outside 0..1048576 is a Lua error.
+---@param count number
+---@return string # the bytes
+function util.random_bytes(count) end

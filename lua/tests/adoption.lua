@@ -1,0 +1,62 @@
+local function adopt(session, channel, title)
+	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0]}}'):format(
+		session,
+		channel,
+		title
+	)
+end
+
+return {
+	["survivors are offered, primaries first; true keeps, anything else closes"] = function()
+		local s = stage([[
+			net_listen("demo", function() end)
+			function show_adopt(vid, kind, title, parent, more)
+				print(title, kind, valid_vid(parent), more)
+				if title == "leave" then return false end
+				if title == "keep" then
+					target_updatehandler(vid, function(v, status) print(title, status.kind, status.title or status.message) end)
+				end
+				return true
+			end
+		]])
+		s:host('{"Listening":{"listener":1,"addresses":[]}}')
+		s:link(1, adopt(7, 1, "sub"))
+		s:link(1, adopt(8, 0, "leave"))
+		s:link(1, adopt(9, 0, "keep"))
+		s:event(9, '{"Message":{"text":"hi","multipart":false}}')
+		s:turn()
+		eq(s:out(), {
+			"leave\tapplication\tfalse\ttrue",
+			"keep\tapplication\tfalse\ttrue",
+			"sub\tapplication\tfalse\tfalse",
+			"keep\tregistered\tkeep",
+			"keep\tmessage\thi",
+		})
+		local sent = s:sent()
+		has(sent, '1 {"Close":{"segment":{"session":8,"channel":0},"last_words":""}}')
+		has(sent, '1 {"Target":{"segment":{"session":9,"channel":0},"event":{"Reset":2}}}')
+		hasnt(sent, "Activate")
+	end,
+
+	["a subsegment knows its adopted parent"] = function()
+		local s = stage([[
+			net_listen("demo", function() end)
+			function show_adopt(vid, kind, title, parent) if title == "sub" then print(parent == first) else first = vid end return true end
+		]])
+		s:up(1)
+		s:link(1, adopt(7, 0, "main"))
+		s:link(1, adopt(7, 1, "sub"))
+		s:turn()
+		eq(s:out(), { "true" })
+	end,
+
+	["without NAME_adopt, or with an error in it, survivors are closed"] = function()
+		for _, code in ipairs({ "", "function show_adopt() error('x') end" }) do
+			local s = stage("net_listen('demo', function() end) " .. code)
+			s:up(1)
+			s:link(1, adopt(7, 0, "main"))
+			s:turn()
+			has(s:sent(), '"Close"')
+		end
+	end,
+}

@@ -1,0 +1,532 @@
+//! The engine: messages and time go in, callbacks run, messages come out.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mlua::{Function, Lua, MultiValue, Value};
+
+use super::api;
+use super::core::{Console, Core, Ending, Limits};
+use super::errors::Told;
+use super::status::{self, Status};
+use super::text::printable;
+use super::vids::{Queued, Vid};
+use super::vm;
+use super::world::{Outbox, World};
+use crate::ipc::ListenerId;
+use crate::ipc::link;
+use crate::ipc::script::{ErrorMode, FromScript, Run, ToScript};
+
+/// One tick of the logical clock.
+const TICK: Duration = Duration::from_millis(25);
+
+/// Further behind than this, ticks are dropped.
+const MAX_BEHIND: u32 = 100;
+
+/// How many statuses are dispatched before messages are taken again.
+const BATCH: usize = 1024;
+
+/// What a script process runs: one script in one VM.
+pub struct Engine {
+    lua: Lua,
+    core: Rc<Core>,
+    /// A function per kind of status.
+    shim: Vec<Function>,
+    clock: Clock,
+    exit: Option<u8>,
+}
+
+/// The logical clock.
+#[derive(Debug)]
+struct Clock {
+    next: Instant,
+    ticks: u64,
+}
+
+/// What was running when an error happened, for the report and for what follows.
+#[derive(Debug, Clone)]
+enum Site {
+    Load,
+    Entry(String),
+    Pulse(String),
+    Callback { vid: Vid, kind: &'static str },
+    Hook(String),
+}
+
+/// Whether a call went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    Well,
+    /// It failed; this has been dealt with and the script goes on.
+    Wrong,
+}
+
+impl Engine {
+    /// A VM with everything in it but the script.
+    pub fn new(
+        run: Run,
+        limits: Limits,
+        console: Box<dyn Console>,
+        random: fn(&mut [u8]),
+        now: Instant,
+    ) -> Result<Self, mlua::Error> {
+        let lua = vm::bare()?;
+        let handlers = lua.create_table()?;
+        let shim = lua
+            .load(status::shim())
+            .set_name("=[moonport]")
+            .call::<Vec<Function>>(&handlers)?;
+        let core = Rc::new(Core {
+            world: RefCell::new(World::new(random)),
+            console,
+            run,
+            limits,
+            random,
+            handlers,
+            keys: RefCell::new(None),
+            ending: RefCell::new(None),
+            stop: RefCell::new(None),
+            since: Cell::new(None),
+        });
+        vm::furnish(&lua, &core)?;
+        Ok(Self {
+            lua,
+            core,
+            shim,
+            clock: Clock {
+                next: now + TICK,
+                ticks: 0,
+            },
+            exit: None,
+        })
+    }
+
+    /// Loads the script and calls its entry point.
+    pub fn start(&mut self) {
+        if self.load() == Went::Well && self.exit.is_none() {
+            self.core
+                .world
+                .borrow_mut()
+                .outbox
+                .host
+                .push(FromScript::Started);
+        }
+    }
+
+    fn load(&mut self) -> Went {
+        let run = &self.core.run;
+        let appl = run.appl.clone();
+        let path = run.program.clone();
+        let name = path
+            .file_name()
+            .map_or_else(|| appl.clone(), |name| name.to_string_lossy().into_owned());
+        let directory = run.directory;
+        let loaded = vm::load(&self.lua, &path, &name);
+        let ran = loaded.and_then(|chunk| self.timed(|| chunk.call::<()>(())));
+        if let Err(error) = ran {
+            return self.failed(&Site::Load, &error);
+        }
+        let entry = [appl.as_str(), "main"]
+            .into_iter()
+            .find_map(|name| Some((name.to_owned(), self.global(name)?)));
+        match entry {
+            Some((name, function)) if name == appl || !directory => {
+                let arguments = self
+                    .lua
+                    .create_sequence_from(self.core.run.arguments.iter().map(String::as_str));
+                let site = Site::Entry(name);
+                self.call(&site, |_| function.call::<()>(arguments?)).1
+            }
+            _ if directory => {
+                let error = mlua::Error::runtime(format!(
+                    "{name} has no function {appl}(), where an appl begins"
+                ));
+                self.failed(&Site::Load, &error)
+            }
+            _ => Went::Well,
+        }
+    }
+
+    /// Takes what the host says.
+    pub fn host(&mut self, message: ToScript) {
+        match message {
+            ToScript::Stop => {
+                self.core.ending.borrow_mut().get_or_insert(Ending {
+                    code: 0,
+                    silent: false,
+                    message: String::new(),
+                });
+            }
+            other => self.core.world.borrow_mut().host(other),
+        }
+    }
+
+    /// Takes what a frameserver says over the data link of this listener.
+    pub fn link(&mut self, link: ListenerId, message: link::ToScript) {
+        self.core.world.borrow_mut().link(link, message);
+    }
+
+    /// The data link of this listener is closed.
+    pub fn link_closed(&mut self, link: ListenerId) {
+        self.core.world.borrow_mut().link_closed(link);
+    }
+
+    /// One turn of the main loop: ticks, then what is queued.
+    pub fn turn(&mut self, now: Instant) {
+        if self.exit.is_some() {
+            return;
+        }
+        self.tick(now);
+        self.adoptions();
+        self.dispatch();
+        self.core.world.borrow_mut().pay();
+        let idle = self.core.world.borrow().is_idle();
+        if self.exit.is_none() && idle {
+            let ending = self.core.ending.borrow_mut().take();
+            if let Some(ending) = ending {
+                self.land(ending);
+            }
+        }
+    }
+
+    /// What the script has said since the last time.
+    pub fn take_outbox(&mut self) -> Outbox {
+        std::mem::take(&mut self.core.world.borrow_mut().outbox)
+    }
+
+    /// The exit code, once the script has ended.
+    pub fn exit(&self) -> Option<u8> {
+        self.exit
+    }
+
+    /// When [`Engine::turn`] has something to do, if no message comes before.
+    pub fn wake(&self, now: Instant) -> Instant {
+        let world = self.core.world.borrow();
+        if !world.is_idle() || self.core.ending.borrow().is_some() {
+            return now;
+        }
+        let pulsed = ["_clock_pulse", "_clock_pulse_batch"]
+            .iter()
+            .any(|suffix| self.entry(suffix).is_some());
+        if pulsed || world.waits_for_tick() {
+            self.clock.next
+        } else {
+            // Nobody hears the ticks between; CLOCK only has to be right when somebody looks.
+            self.clock.next + TICK * (MAX_BEHIND / 2)
+        }
+    }
+
+    // ---- what a turn does
+
+    fn tick(&mut self, now: Instant) {
+        let Some(late) = now.checked_duration_since(self.clock.next) else {
+            return;
+        };
+        let due = late.as_millis() / TICK.as_millis() + 1;
+        let due = match u32::try_from(due) {
+            Ok(due) if due <= MAX_BEHIND => {
+                self.clock.next += TICK * due;
+                due
+            }
+            _ => {
+                self.clock.next = now + TICK;
+                1
+            }
+        };
+        self.core.world.borrow_mut().tick();
+        if self.entry("_clock_pulse_batch").is_some() {
+            self.advance(due);
+            self.pulse("_clock_pulse_batch", due);
+            return;
+        }
+        for done in 1..=due {
+            self.advance(1);
+            if self.pulse("_clock_pulse", 1) == Went::Wrong || self.exit.is_some() {
+                // One that fails or hangs would do it again at once.
+                self.advance(due - done);
+                return;
+            }
+        }
+    }
+
+    fn advance(&mut self, ticks: u32) {
+        self.clock.ticks += u64::from(ticks);
+        // Setting a number in a table that has the key cannot fail.
+        let _ = self.lua.globals().raw_set("CLOCK", self.clock.ticks as f64);
+    }
+
+    fn pulse(&mut self, suffix: &str, ticks: u32) -> Went {
+        let Some(function) = self.entry(suffix) else {
+            return Went::Well;
+        };
+        let site = Site::Pulse(format!("{}{suffix}", self.core.run.appl));
+        let clock = self.clock.ticks as f64;
+        self.call(&site, |_| function.call::<()>((clock, ticks))).1
+    }
+
+    fn adoptions(&mut self) {
+        let adoptions = self.core.world.borrow_mut().adoptions();
+        let last = adoptions.len();
+        for (at, adoption) in adoptions.into_iter().enumerate() {
+            let vid = adoption.vid;
+            let kept = self.entry("_adopt").is_some_and(|function| {
+                let arguments = (
+                    vid.number(),
+                    status::segkind(adoption.kind),
+                    adoption.title.as_str(),
+                    adoption.parent.unwrap_or(Vid::BAD).number(),
+                    at + 1 < last,
+                );
+                let site = Site::Hook(format!("{}_adopt", self.core.run.appl));
+                let (answer, _) = self.call(&site, |_| function.call::<Value>(arguments));
+                matches!(answer, Some(Value::Boolean(true)))
+            });
+            let mut world = self.core.world.borrow_mut();
+            if kept {
+                world.adopt(adoption);
+            } else {
+                // The script may have deleted it itself.
+                let _ = world.delete(vid);
+            }
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let mut dispatched = 0;
+        while dispatched < BATCH && self.exit.is_none() {
+            let entry = self.core.world.borrow_mut().next();
+            let Some(entry) = entry else { break };
+            dispatched += 1;
+            self.deliver(&entry);
+        }
+        if dispatched > 0
+            && let Some(function) = self.entry("_input_end")
+        {
+            let site = Site::Hook(format!("{}_input_end", self.core.run.appl));
+            self.call(&site, |_| function.call::<()>(()));
+        }
+    }
+
+    /// Calls the callback of a status, and does what belongs to it.
+    fn deliver(&mut self, entry: &Queued) {
+        let vid = entry.vid;
+        let ask = self.core.world.borrow().ask(entry);
+        let is_request = entry.status.id() == status::Id::SegmentRequest;
+        match ask {
+            Some(ask) => self.core.world.borrow_mut().offer(vid, ask),
+            // Nobody is left who could be answered.
+            None if is_request => return,
+            None => {}
+        }
+        let last = matches!(entry.status, Status::Terminated(_));
+        if last {
+            self.core.world.borrow_mut().bury(vid);
+        }
+        let site = Site::Callback {
+            vid,
+            kind: status::KINDS
+                .get(entry.status.id() as usize)
+                .map_or("", |kind| kind.name),
+        };
+        let (_, went) = self.call(&site, |this| {
+            let (id, row) = entry
+                .status
+                .row(&this.lua, Value::Number(vid.number().into()))?;
+            match this.shim.get(id as usize) {
+                Some(function) => function.call::<()>(MultiValue::from_vec(row)),
+                None => Ok(()),
+            }
+        });
+        let mut world = self.core.world.borrow_mut();
+        let denied = if is_request {
+            world.settle(went == Went::Well)
+        } else {
+            None
+        };
+        // A client that is never activated stays silent for ever; a failed one has been ended.
+        if matches!(entry.status, Status::Preroll(_)) {
+            world.prerolled(vid);
+        }
+        drop(world);
+        for vid in denied.into_iter().chain(last.then_some(vid)) {
+            // Removing a key from a table cannot fail.
+            let _ = self.core.set_handler(vid, None);
+        }
+    }
+
+    /// Runs the shutdown entry point and ends.
+    fn land(&mut self, ending: Ending) {
+        if let Some(function) = self.entry("_shutdown") {
+            let site = Site::Hook(format!("{}_shutdown", self.core.run.appl));
+            let nothing = self.lua.create_table();
+            self.call(&site, |_| function.call::<()>(nothing?));
+        }
+        if self.exit.is_none() {
+            self.leave(ending);
+        }
+    }
+
+    fn leave(&mut self, ending: Ending) {
+        self.exit = Some(ending.code);
+        let mut world = self.core.world.borrow_mut();
+        if !ending.silent {
+            world.say_goodbye();
+        }
+        world.outbox.host.push(FromScript::Exit {
+            code: ending.code,
+            silent: ending.silent,
+            message: ending.message,
+        });
+    }
+
+    // ---- calling into Lua
+
+    /// A global function, looked up now: scripts may replace them at any time.
+    fn global(&self, name: &str) -> Option<Function> {
+        match self.lua.globals().raw_get(name) {
+            Ok(Value::Function(function)) => Some(function),
+            _ => None,
+        }
+    }
+
+    /// An entry point of the appl.
+    fn entry(&self, suffix: &str) -> Option<Function> {
+        self.global(&format!("{}{suffix}", self.core.run.appl))
+    }
+
+    /// Runs something under the time limit.
+    fn timed<T>(&self, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        let begun = Instant::now();
+        self.core.since.set(Some(begun));
+        let done = work();
+        self.core.since.set(None);
+        // What must not be caught wins over whatever the script made of it.
+        match self.core.stop.borrow_mut().take() {
+            Some(stop) => Err(stop),
+            None => done,
+        }
+    }
+
+    /// Calls into the script and deals with an error.
+    fn call<T>(
+        &mut self,
+        site: &Site,
+        work: impl FnOnce(&Self) -> mlua::Result<T>,
+    ) -> (Option<T>, Went) {
+        let begun = Instant::now();
+        let done = self.timed(|| work(self));
+        let took = begun.elapsed();
+        match done {
+            Ok(value) => {
+                if took > self.core.limits.warn {
+                    let what = self.describe(site);
+                    let stop = self.core.limits.stop;
+                    self.core.warn(&format!(
+                        "{what} took {} ms; others wait for it, and after {stop:?} it is stopped",
+                        took.as_millis()
+                    ));
+                }
+                (Some(value), Went::Well)
+            }
+            Err(error) => (None, self.failed(site, &error)),
+        }
+    }
+
+    fn describe(&self, site: &Site) -> String {
+        match site {
+            Site::Load => "loading the script".to_owned(),
+            Site::Entry(name) | Site::Pulse(name) | Site::Hook(name) => format!("{name}()"),
+            Site::Callback { vid, kind } => format!(
+                "the callback of {}, on {kind}",
+                self.core.world.borrow().label(*vid)
+            ),
+        }
+    }
+
+    /// Reports an error and does what the mode says.
+    fn failed(&mut self, site: &Site, error: &mlua::Error) -> Went {
+        let told = Told::new(error, api::entries().map(|entry| entry.name));
+        let starting = matches!(site, Site::Load | Site::Entry(_));
+        let mode = self.core.run.errors;
+        let what = self.describe(site);
+        let mut ends = starting || mode != ErrorMode::Isolate;
+        let mut text = told.message.clone();
+        if mode == ErrorMode::Classic && !starting {
+            if !told.fatal
+                && let Some(Value::String(words)) = self.rescue("_fatal", &text)
+            {
+                text = words.to_string_lossy();
+            }
+            ends = !matches!(
+                self.rescue("_fatal_handover", &text),
+                Some(Value::Boolean(true))
+            );
+        }
+        let full = told.memory && self.is_full();
+        let follows = if full {
+            "the script is ended: its memory stays full"
+        } else if ends {
+            "the script is ended"
+        } else if mode == ErrorMode::Classic {
+            "only this call is dropped, as NAME_fatal_handover asked"
+        } else {
+            self.isolate(site)
+        };
+        let mut report = format!("error: {text}");
+        if !matches!(site, Site::Load) {
+            report.push_str(&format!("\n  in: {what}"));
+        }
+        report.push_str(&format!("\n  so: {follows}"));
+        if let Some(hint) = &told.hint {
+            report.push_str(&format!("\n  hint: {hint}"));
+        }
+        if let Some(stack) = told.traceback {
+            report.push_str(&format!("\n  {}", stack.replace('\n', "\n  ")));
+        }
+        self.core.console.report(&printable(&report));
+        if ends || full {
+            self.leave(Ending {
+                code: 1,
+                silent: false,
+                message: String::new(),
+            });
+        }
+        Went::Wrong
+    }
+
+    /// Asks an entry point about an error; errors in it are not looked at.
+    fn rescue(&self, suffix: &str, text: &str) -> Option<Value> {
+        let function = self.entry(suffix)?;
+        self.timed(|| function.call::<Value>(text)).ok()
+    }
+
+    /// Whether memory is still full after everything unused is gone.
+    fn is_full(&self) -> bool {
+        let collected = self.lua.gc_collect();
+        let limit = self.core.limits.memory;
+        collected.is_err() || self.lua.used_memory() > limit - limit / 8
+    }
+
+    /// Ends what an error happened in, and nothing else; says what that was.
+    fn isolate(&self, site: &Site) -> &'static str {
+        let Site::Callback { vid, kind } = site else {
+            return "the script goes on";
+        };
+        let mut world = self.core.world.borrow_mut();
+        if world.segment(*vid).is_some() {
+            world.end(*vid, "script error");
+            return "this segment is ended; the script goes on";
+        }
+        if *kind == "segment_request" {
+            return "this client is turned away; the script goes on";
+        }
+        "the script goes on"
+    }
+
+    /// The VM's globals, for tests.
+    #[cfg(test)]
+    pub(super) fn globals(&self) -> mlua::Table {
+        self.lua.globals()
+    }
+}

@@ -1,0 +1,186 @@
+//! What went wrong in a script, told to the person who wrote it.
+
+use std::fmt;
+
+use mlua::Lua;
+
+use super::text::nearest;
+
+/// Misuse of the API, raised in the script as a Lua error.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// What lua-api.md calls fatal: not to be caught in classic mode.
+    pub(super) fatal: bool,
+    /// What was wrong; `file:line` and the function's name are put before it.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: Option<String>,
+    /// An error that Lua itself has raised on the way.
+    inner: Option<Box<mlua::Error>>,
+}
+
+impl Fault {
+    /// A bad argument or the like: every mode lets the script catch it.
+    pub(super) fn plain(message: impl Into<String>) -> Self {
+        Self {
+            fatal: false,
+            message: message.into(),
+            hint: None,
+            inner: None,
+        }
+    }
+
+    /// A terminal state transition: in classic mode the script cannot catch it.
+    pub(super) fn fatal(message: impl Into<String>) -> Self {
+        Self {
+            fatal: true,
+            ..Self::plain(message)
+        }
+    }
+
+    /// Adds what to do.
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// The Lua error to raise, with the place of the call in it.
+    pub(super) fn raise(mut self, lua: &Lua, function: &str) -> mlua::Error {
+        if let Some(inner) = self.inner {
+            return *inner;
+        }
+        self.message = match place(lua) {
+            Some(place) => format!("{place}: {function}: {}", self.message),
+            None => format!("{function}: {}", self.message),
+        };
+        mlua::Error::external(self)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<mlua::Error> for Fault {
+    fn from(inner: mlua::Error) -> Self {
+        Self {
+            inner: Some(Box::new(inner)),
+            ..Self::plain("")
+        }
+    }
+}
+
+/// Where in the script it runs: `file:line`.
+pub(super) fn place(lua: &Lua) -> Option<String> {
+    (0..8).find_map(|level| {
+        lua.inspect_stack(level, |frame| {
+            let line = frame.current_line()?;
+            let source = frame.source();
+            let file = source.short_src.as_deref()?;
+            (!file.starts_with('[')).then(|| format!("{file}:{line}"))
+        })
+        .flatten()
+    })
+}
+
+/// An error as reported: the text, the stack, and what to do.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// `file:line: what was wrong`.
+    pub(super) message: String,
+    /// The stack traceback, if there is one.
+    pub(super) traceback: Option<String>,
+    /// What to do.
+    pub(super) hint: Option<String>,
+    /// Misuse of the API.
+    pub(super) fatal: bool,
+    /// Memory is used up.
+    pub(super) memory: bool,
+}
+
+impl Told {
+    /// Takes an error apart. `names` are the globals that exist.
+    pub(super) fn new<'a>(error: &mlua::Error, names: impl IntoIterator<Item = &'a str>) -> Self {
+        match error {
+            mlua::Error::CallbackError { traceback, cause } => {
+                let mut told = Self::new(cause, names);
+                let own = traceback.trim();
+                if told.traceback.is_none() && !own.is_empty() {
+                    told.traceback = Some(own.to_owned());
+                }
+                told
+            }
+            mlua::Error::ExternalError(cause) => match cause.downcast_ref::<Fault>() {
+                Some(fault) => Self {
+                    hint: fault.hint.clone(),
+                    fatal: fault.fatal,
+                    ..Self::text(&fault.message)
+                },
+                None => Self::text(&cause.to_string()),
+            },
+            mlua::Error::SyntaxError { message, .. } => Self {
+                hint: Some("the script does not parse; nothing of it was run".to_owned()),
+                ..Self::text(message)
+            },
+            mlua::Error::MemoryError(_) => Self {
+                memory: true,
+                hint: Some(
+                    "the script's memory is used up; drop references it no longer needs".to_owned(),
+                ),
+                ..Self::text("not enough memory")
+            },
+            mlua::Error::RuntimeError(message) => {
+                let mut told = Self::text(message);
+                told.hint = generic_hint(&told.message, names);
+                told.memory = told.message.ends_with("not enough memory");
+                told
+            }
+            other => Self::text(&other.to_string()),
+        }
+    }
+
+    fn text(text: &str) -> Self {
+        let (message, traceback) = match text.split_once("\nstack traceback:") {
+            Some((message, stack)) => (message, Some(format!("stack traceback:{stack}"))),
+            None => (text, None),
+        };
+        Self {
+            message: message.to_owned(),
+            traceback,
+            hint: None,
+            fatal: false,
+            memory: false,
+        }
+    }
+}
+
+/// What to do about an error of Lua's own.
+fn generic_hint<'a>(message: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    if let Some((_, rest)) = message.split_once("attempt to call global '") {
+        let name = rest.split('\'').next()?;
+        return Some(match nearest(name, names) {
+            Some(near) if near != name => {
+                format!("there is no function {name}; is it {near} that is meant?")
+            }
+            _ => format!(
+                "there is no function {name} here; this host has no display, so what draws is absent"
+            ),
+        });
+    }
+    if message.contains("attempt to index") && message.contains("(a nil value)") {
+        return Some("it is nil here: check it with `if` first, or set it earlier".to_owned());
+    }
+    if message == "nil" || message.starts_with("table: ") {
+        return Some("error(...) was given no text, so Lua cannot say where".to_owned());
+    }
+    if message.contains("attempt to concatenate") {
+        return Some("put tostring(...) around what may not be text".to_owned());
+    }
+    None
+}

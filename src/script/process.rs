@@ -1,0 +1,346 @@
+//! The shell around the engine: sockets, clock, standard streams.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::core::{Console, Limits};
+use super::engine::Engine;
+use super::sandbox;
+use super::vm;
+use crate::ipc::script::{FromScript, Run, ToScript};
+use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
+
+/// How many events go into one message of a data link: well below what a message holds.
+const PER_MESSAGE: usize = 128;
+
+/// How many messages are taken from one socket per turn, so that none keeps the others waiting.
+const PER_TURN: usize = 64;
+
+/// How many messages may wait for a frameserver that does not read before its link is closed.
+const MAX_UNREAD: usize = 1024;
+
+/// With so many messages waiting for the host, the script waits too.
+const MAX_UNHEARD: usize = 1024;
+
+/// How long the last words are waited for to be taken.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The data link of a listener, in batches.
+type Link = Peer<Vec<link::FromScript>, Vec<link::ToScript>>;
+
+/// Runs a script process until the script or the host ends it.
+pub(super) fn main() -> ExitCode {
+    match run() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            Stdio.report(&format!("script process: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<u8> {
+    let control = Socket::from_fd(take_stdin()?);
+    serve(control, Box::new(Stdio), |run| {
+        let folder = vm::folder(&run.program);
+        let missing = sandbox::enter(&folder, &[&run.state, &run.temporary]);
+        if !missing.is_empty() {
+            Stdio.report(&format!(
+                "{}: warning: the script runs without: {}",
+                run.appl,
+                missing.join("; ")
+            ));
+        }
+    })
+}
+
+/// Runs what the host says over the control socket, after `lock` has shut the doors.
+fn serve(
+    control: Socket<FromScript, ToScript>,
+    console: Box<dyn Console>,
+    lock: impl FnOnce(&Run),
+) -> io::Result<u8> {
+    let mut host = Peer::new(control);
+    let Some(run) = host.first()? else {
+        // The host has gone before it said what to run.
+        return Ok(1);
+    };
+    lock(&run);
+    let engine = Engine::new(run, Limits::default(), console, random, Instant::now())
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Process {
+        engine,
+        host,
+        links: BTreeMap::new(),
+    }
+    .run()
+}
+
+/// The control socket, which is standard input; nothing is left there to be read by accident.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(control)
+}
+
+/// Random bytes; without them nothing is safe, so there is no going on.
+fn random(bytes: &mut [u8]) {
+    if getrandom::fill(bytes).is_err() {
+        std::process::abort();
+    }
+}
+
+/// Standard output and standard error.
+struct Stdio;
+
+impl Console for Stdio {
+    fn print(&self, line: &[u8]) {
+        let mut out = io::stdout().lock();
+        // Nobody may be reading; that is no error of the script.
+        let _ = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+        let _ = out.flush();
+    }
+
+    fn report(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+struct Process {
+    engine: Engine,
+    host: Peer<FromScript, ToScript>,
+    links: BTreeMap<ListenerId, Link>,
+}
+
+impl Process {
+    fn run(mut self) -> io::Result<u8> {
+        self.engine.start();
+        loop {
+            if self.host.queue.len() < MAX_UNHEARD {
+                self.engine.turn(Instant::now());
+            }
+            self.send()?;
+            if let Some(code) = self.engine.exit() {
+                self.goodbye();
+                return Ok(code);
+            }
+            self.wait()?;
+            self.receive()?;
+            if self.host.closed {
+                // Without a host there are no clients either.
+                return Ok(1);
+            }
+        }
+    }
+
+    /// Queues what the engine says and sends what can be sent.
+    fn send(&mut self) -> io::Result<()> {
+        let outbox = self.engine.take_outbox();
+        self.host.queue.extend(outbox.host);
+        let mut batches: BTreeMap<ListenerId, Vec<link::FromScript>> = BTreeMap::new();
+        for (listener, message) in outbox.link {
+            batches.entry(listener).or_default().push(message);
+        }
+        for (listener, batch) in batches {
+            if let Some(link) = self.links.get_mut(&listener) {
+                let mut rest = batch;
+                while !rest.is_empty() {
+                    let tail = rest.split_off(rest.len().min(PER_MESSAGE));
+                    link.queue.push_back(rest);
+                    rest = tail;
+                }
+            }
+        }
+        self.host.flush()?;
+        for link in self.links.values_mut() {
+            if link.flush().is_err() || link.queue.len() > MAX_UNREAD {
+                link.closed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a message, room to send, or the next tick.
+    fn wait(&self) -> io::Result<()> {
+        let now = Instant::now();
+        let wake = self.engine.wake(now);
+        let wait = if self.links.values().any(|link| link.closed) {
+            Duration::ZERO
+        } else if self.host.queue.len() >= MAX_UNHEARD {
+            Duration::from_secs(1)
+        } else {
+            wake.saturating_duration_since(now)
+        };
+        let mut fds = vec![self.host.interest()];
+        fds.extend(self.links.values().map(Peer::interest));
+        poll(&mut fds, wait)
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        for _ in 0..PER_TURN {
+            let Some((message, mut descriptors)) = self.host.recv()? else {
+                break;
+            };
+            if let ToScript::Listening { listener, .. } | ToScript::Adopt(listener) = &message
+                && let Some(fd) = descriptors.pop()
+            {
+                let link = Peer::new(Socket::from_fd(fd));
+                if self.links.insert(*listener, link).is_some() {
+                    // Its frameserver is another one now.
+                    self.engine.link_closed(*listener);
+                }
+            }
+            self.engine.host(message);
+        }
+        let mut closed = Vec::new();
+        for (listener, link) in &mut self.links {
+            for _ in 0..PER_TURN {
+                match link.recv() {
+                    Ok(Some((batch, _))) => {
+                        for message in batch {
+                            self.engine.link(*listener, message);
+                        }
+                    }
+                    Ok(None) => break,
+                    // It faces the network: what is broken here ends itself, not us.
+                    Err(_) => link.closed = true,
+                }
+            }
+            if link.closed {
+                closed.push(*listener);
+            }
+        }
+        for listener in closed {
+            self.links.remove(&listener);
+            self.engine.link_closed(listener);
+        }
+        Ok(())
+    }
+
+    /// Sends the last words, for a while.
+    fn goodbye(mut self) {
+        let until = Instant::now() + GOODBYE;
+        while self.flush_all() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let host = (!self.host.queue.is_empty()).then_some(self.host.socket.as_fd());
+            let links = self.links.values().filter(|link| !link.queue.is_empty());
+            let mut fds: Vec<_> = host
+                .into_iter()
+                .chain(links.map(|link| link.socket.as_fd()))
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT))
+                .collect();
+            if poll(&mut fds, left).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what can be sent; whether something is left.
+    fn flush_all(&mut self) -> bool {
+        let mut left = self.host.flush().is_ok() && !self.host.queue.is_empty();
+        for link in self.links.values_mut() {
+            left |= link.flush().is_ok() && !link.queue.is_empty();
+        }
+        left
+    }
+}
+
+fn poll(fds: &mut [PollFd<'_>], wait: Duration) -> io::Result<()> {
+    let wait = Timespec::try_from(wait).ok();
+    match rustix::event::poll(fds, wait.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One of our sockets, with what waits to be sent over it.
+struct Peer<Out, In> {
+    socket: Socket<Out, In>,
+    queue: VecDeque<Out>,
+    closed: bool,
+}
+
+impl<Out, In> Peer<Out, In> {
+    fn new(socket: Socket<Out, In>) -> Self {
+        Self {
+            socket,
+            queue: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    /// What to wait for.
+    fn interest(&self) -> PollFd<'_> {
+        let fd: BorrowedFd<'_> = self.socket.as_fd();
+        let mut events = PollFlags::IN;
+        if !self.queue.is_empty() {
+            events |= PollFlags::OUT;
+        }
+        PollFd::from_borrowed_fd(fd, events)
+    }
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Peer<Out, In> {
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(message) = self.queue.front() {
+            match self.socket.send(message, &[]) {
+                Ok(()) => {
+                    self.queue.pop_front();
+                }
+                Err(SendError::Full) => return Ok(()),
+                // Reading will tell.
+                Err(SendError::Closed) => {
+                    self.queue.clear();
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, if there is one.
+    fn recv(&mut self) -> io::Result<Option<(In, Vec<OwnedFd>)>> {
+        if self.closed {
+            return Ok(None);
+        }
+        match self.socket.recv() {
+            Ok(Received::Message(message, descriptors)) => Ok(Some((message, descriptors))),
+            Ok(Received::Closed) => {
+                self.closed = true;
+                Ok(None)
+            }
+            Err(RecvError::Empty) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+impl Peer<FromScript, ToScript> {
+    /// Waits for what to run.
+    fn first(&mut self) -> io::Result<Option<Run>> {
+        loop {
+            match self.recv()? {
+                Some((ToScript::Run(run), _)) => return Ok(Some(run)),
+                Some((ToScript::Stop, _)) => return Ok(None),
+                Some(_) => return Err(io::Error::other("the first message is not what to run")),
+                None if self.closed => return Ok(None),
+                None => poll(&mut [self.interest()], Duration::from_secs(3600))?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! What a vid stands for.
+
+use std::collections::VecDeque;
+
+use identity::Name;
+
+use super::status::Status;
+use crate::ipc::link::{CREDIT, FromScript};
+use crate::ipc::{ListenerId, SegmentId};
+use crate::wire::a12::event::{Io, SegmentKind, Target};
+
+/// The number by which a script holds a listener or segment; never used twice by a script process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Vid(u32);
+
+impl Vid {
+    /// No vid.
+    pub(super) const BAD: Self = Self(0);
+    /// Arcan's canvas; nothing here.
+    pub(super) const WORLD: f64 = -1.0;
+
+    /// The n-th vid of a VM with this base.
+    pub(super) fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// What a script gave as a vid; a number that cannot be one becomes [`Vid::BAD`].
+    pub(super) fn from_lua(number: f64) -> Self {
+        let id = number as u32;
+        if f64::from(id) == number {
+            Self(id)
+        } else {
+            Self::BAD
+        }
+    }
+
+    /// As scripts see it.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a vid stands for.
+#[derive(Debug)]
+pub(super) enum Object {
+    /// What net_listen made.
+    Listener(Listener),
+    /// A window or stream of a client.
+    Segment(Box<Segment>),
+    /// What is left of either after `terminated`.
+    Dead {
+        /// The segment it belonged to.
+        parent: Option<Vid>,
+        /// What to call it.
+        label: String,
+    },
+}
+
+/// What net_listen made.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Its number in messages to the host.
+    pub(super) id: ListenerId,
+    /// The scope in which keys are accepted.
+    pub(super) name: Name,
+    /// Where the script made it: `file:line`.
+    pub(super) place: String,
+    /// Its token.
+    pub(super) cookie: u32,
+}
+
+/// A window or stream of a client.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Whose data link carries it.
+    pub(super) link: ListenerId,
+    /// Where it is on that link.
+    pub(super) address: Address,
+    /// The segment that asked for it.
+    pub(super) parent: Option<Vid>,
+    /// Its token.
+    pub(super) cookie: u32,
+    /// What to call it in reports.
+    pub(super) label: String,
+    /// How far its beginning has come.
+    pub(super) stage: Stage,
+    /// suspend_target before activation: ACTIVATE waits for resume_target.
+    pub(super) hold: bool,
+    /// suspend_target after activation: what waits for resume_target.
+    pub(super) held: Option<VecDeque<Queued>>,
+    /// The newest size that the script has not been told.
+    pub(super) size: Option<super::status::Resized>,
+    /// What goes to the client.
+    pub(super) out: Outgoing,
+    /// The client's events that have come and are not dispatched.
+    pub(super) waiting: u32,
+    /// Input the client does not want: device kinds and data types, as bits.
+    pub(super) masked: (u32, u32),
+    /// Text cell, pixels.
+    pub(super) cell: (u8, u8),
+}
+
+/// Where a segment is on its data link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    /// A client that the script has accepted; nothing has come from it yet.
+    Expected(SegmentId),
+    /// A channel that has been asked for.
+    Asked,
+    /// Here.
+    Open(SegmentId),
+    /// The other end has forgotten it.
+    Gone,
+}
+
+impl Address {
+    /// The segment's number, if it is known and the other end still knows it.
+    pub(super) fn segment(self) -> Option<SegmentId> {
+        match self {
+            Self::Expected(segment) | Self::Open(segment) => Some(segment),
+            Self::Asked | Self::Gone => None,
+        }
+    }
+}
+
+/// How far the beginning of a segment has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has not said what it is.
+    Silent,
+    /// It has; `preroll` has not returned.
+    Registered(SegmentKind),
+    /// `preroll` has returned, ACTIVATE is held back.
+    Prerolled(SegmentKind),
+    /// ACTIVATE has been sent.
+    Active(SegmentKind),
+}
+
+/// A status that waits for its callback.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) vid: Vid,
+    pub(super) status: Status,
+    /// One event's credit is handed back when it is dispatched.
+    pub(super) credit: bool,
+}
+
+/// What a script says to a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Say {
+    /// An order.
+    Target(Target),
+    /// Input.
+    Input(Io),
+}
+
+impl Say {
+    pub(super) fn to(self, segment: SegmentId) -> FromScript {
+        match self {
+            Self::Target(event) => FromScript::Target { segment, event },
+            Self::Input(input) => FromScript::Input { segment, input },
+        }
+    }
+}
+
+/// The client takes no more: its queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// What goes to one segment: credit, and what waits.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    credit: u32,
+    /// Paid for, and kept until the other end knows the segment.
+    early: VecDeque<Say>,
+    /// Must not be lost, and waits for credit. Empty while there is credit.
+    late: VecDeque<Say>,
+}
+
+impl Outgoing {
+    pub(super) fn new() -> Self {
+        Self {
+            credit: CREDIT,
+            early: VecDeque::new(),
+            late: VecDeque::new(),
+        }
+    }
+
+    /// Takes what may be refused when there is no credit. What comes back is to be sent now.
+    pub(super) fn offer(&mut self, open: bool, say: Say) -> Result<Option<Say>, Full> {
+        self.credit = self.credit.checked_sub(1).ok_or(Full)?;
+        if open {
+            return Ok(Some(say));
+        }
+        self.early.push_back(say);
+        Ok(None)
+    }
+
+    /// Takes what must reach the client; fails when it has not read for so long that too much of
+    /// that waits.
+    pub(super) fn insist(&mut self, open: bool, say: Say) -> Result<Option<Say>, Full> {
+        if self.credit > 0 {
+            return self.offer(open, say);
+        }
+        if self.late.len() >= CREDIT as usize {
+            return Err(Full);
+        }
+        self.late.push_back(say);
+        Ok(None)
+    }
+
+    /// The other end knows the segment now: what is to be sent.
+    pub(super) fn opened(&mut self) -> VecDeque<Say> {
+        std::mem::take(&mut self.early)
+    }
+
+    /// The other end has taken some: what is to be sent.
+    pub(super) fn credit(&mut self, events: u32) -> Vec<Say> {
+        self.credit = self.credit.saturating_add(events).min(CREDIT);
+        let count = self.late.len().min(self.credit as usize);
+        self.credit -= count as u32;
+        self.late.drain(..count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_runs_out_and_comes_back() {
+        let mut out = Outgoing::new();
+        let say = || Say::Target(Target::Pause);
+        for _ in 0..CREDIT {
+            assert_eq!(out.offer(true, say()), Ok(Some(say())));
+        }
+        assert_eq!(out.offer(true, say()), Err(Full));
+        assert_eq!(out.insist(true, say()), Ok(None));
+        assert_eq!(out.credit(3), [say()]);
+        assert_eq!(out.offer(true, say()), Ok(Some(say())));
+        assert_eq!(out.offer(true, say()), Ok(Some(say())));
+        assert_eq!(out.offer(true, say()), Err(Full));
+    }
+
+    #[test]
+    fn a_client_that_never_reads_does_not_make_us_hold_more() {
+        let mut out = Outgoing::new();
+        let taken = (0..10_000)
+            .filter(|_| out.insist(false, Say::Target(Target::Pause)).is_ok())
+            .count();
+        assert_eq!(taken, 2 * CREDIT as usize);
+    }
+
+    #[test]
+    fn numbers_that_are_no_vids() {
+        for number in [-1.0, 0.5, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(Vid::from_lua(number), Vid::BAD);
+        }
+        assert_eq!(Vid::from_lua(300.0).number(), 300);
+    }
+}

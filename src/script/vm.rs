@@ -1,0 +1,292 @@
+//! The Lua VM: what a script finds in it, and what it may use up.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+
+use super::api;
+use super::core::Core;
+use super::errors::Fault;
+use super::text::nearest;
+use crate::ipc::script::ErrorMode;
+
+/// The largest file of a script.
+const MAX_SOURCE: u64 = 4 << 20;
+
+/// How many instructions run between looks at the clock.
+const STRIDE: u32 = 1000;
+
+/// The globals of Lua that stay; what is not here is taken away.
+const GLOBALS: &[&str] = &[
+    "_G",
+    "assert",
+    "bit",
+    "coroutine",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "math",
+    "next",
+    "os",
+    "pairs",
+    "pcall",
+    "print",
+    "rawget",
+    "rawset",
+    "select",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "unpack",
+];
+
+/// The members that stay of the libraries that do not stay whole.
+const MEMBERS: &[(&str, &[&str])] = &[
+    (
+        "coroutine",
+        &["create", "resume", "running", "status", "wrap", "yield"],
+    ),
+    ("os", &["clock", "date", "difftime", "time"]),
+    (
+        "string",
+        &[
+            "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "rep",
+            "reverse", "sub", "upper",
+        ],
+    ),
+    ("table", &["concat", "insert", "maxn", "remove", "sort"]),
+];
+
+/// A fresh VM without anything of ours. The compiler is never on: its loops would not be stopped
+/// by the clock.
+pub(super) fn bare() -> mlua::Result<Lua> {
+    let libraries = StdLib::TABLE | StdLib::OS | StdLib::STRING | StdLib::MATH | StdLib::BIT;
+    let lua = Lua::new_with(libraries, LuaOptions::new())?;
+    let globals = lua.globals();
+    keep(&globals, GLOBALS)?;
+    for (library, members) in MEMBERS {
+        keep(&globals.raw_get(*library)?, members)?;
+    }
+    Ok(lua)
+}
+
+fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
+    let mut doomed = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, _) = pair?;
+        let kept = match &key {
+            Value::String(name) => names.iter().any(|kept| name.as_bytes() == kept.as_bytes()),
+            _ => false,
+        };
+        if !kept {
+            doomed.push(key);
+        }
+    }
+    for key in doomed {
+        table.raw_set(key, Value::Nil)?;
+    }
+    Ok(())
+}
+
+/// Puts the API, the prelude and the limits into a VM.
+pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
+    let globals = lua.globals();
+    api::register(lua, core)?;
+    globals.raw_set("require", require(lua, core)?)?;
+    let traceback =
+        lua.create_function(|lua, message: Option<String>| lua.traceback(message.as_deref(), 1))?;
+    globals.raw_set("debug", lua.create_table_from([("traceback", traceback)])?)?;
+
+    let host = lua.create_table()?;
+    let console = Rc::clone(core);
+    host.raw_set(
+        "print",
+        lua.create_function(move |_, line: mlua::LuaString| {
+            console.console.print(&line.as_bytes());
+            Ok(())
+        })?,
+    )?;
+    host.raw_set("strict", core.run.errors == ErrorMode::Strict)?;
+    let catcher = Rc::clone(core);
+    host.raw_set(
+        "caught",
+        lua.create_function(move |_, value: Value| match &*catcher.stop.borrow() {
+            Some(stop) => Err(stop.clone()),
+            None => Ok(match value {
+                Value::Error(error) => Thrown::Text(text_of(&error)),
+                other => Thrown::Value(other),
+            }),
+        })?,
+    )?;
+    let strict = Rc::clone(core);
+    host.raw_set(
+        "unknown_global",
+        lua.create_function(move |lua, name: String| -> mlua::Result<()> {
+            if name == "CRASH_SOURCE" {
+                return Ok(());
+            }
+            let names = api::CONSTANTS.iter().map(|constant| constant.name);
+            let fault = Fault::fatal(format!("there is no constant {name}"));
+            let fault = match nearest(&name, names) {
+                Some(near) => fault.hint(format!("is it {near} that is meant?")),
+                None => fault.hint("in strict mode upper-case globals must exist; set it first"),
+            };
+            let error = fault.raise(lua, "global");
+            strict.stop.borrow_mut().get_or_insert(error.clone());
+            Err(error)
+        })?,
+    )?;
+    lua.load(include_str!("../../lua/prelude.lua"))
+        .set_name("=[moonport]")
+        .call::<()>(host)?;
+
+    let clock = Rc::clone(core);
+    lua.set_global_hook(
+        HookTriggers::new().every_nth_instruction(STRIDE),
+        move |lua, _| watch(lua, &clock),
+    )?;
+    lua.set_memory_limit(core.limits.memory)?;
+    Ok(())
+}
+
+/// What `pcall` gives for an error.
+enum Thrown {
+    Text(String),
+    Value(Value),
+}
+
+impl mlua::IntoLua for Thrown {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        match self {
+            Self::Text(text) => text.into_lua(lua),
+            Self::Value(value) => Ok(value),
+        }
+    }
+}
+
+/// The text of an error of ours, as scripts get it.
+fn text_of(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => text_of(cause),
+        mlua::Error::RuntimeError(message) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Stops a callback that has run for too long. Once it has, every further stretch of it is stopped
+/// too, so that it cannot go on from inside a `pcall`.
+fn watch(lua: &Lua, core: &Core) -> mlua::Result<VmState> {
+    if let Some(stop) = &*core.stop.borrow() {
+        return Err(stop.clone());
+    }
+    let limit = core.limits.stop;
+    match core.since.get() {
+        Some(since) if Instant::now().duration_since(since) > limit => {
+            let error = Fault::fatal(format!("it ran for more than {limit:?}"))
+                .hint("do less per callback, and the rest in NAME_clock_pulse or a coroutine")
+                .raise(lua, "stopped");
+            core.stop.borrow_mut().get_or_insert(error.clone());
+            Err(error)
+        }
+        _ => Ok(VmState::Continue),
+    }
+}
+
+/// Reads a Lua file as a chunk; never bytecode.
+pub(super) fn load(lua: &Lua, path: &Path, name: &str) -> mlua::Result<Function> {
+    let mut source = Vec::new();
+    let mut file = File::open(path)
+        .map_err(|error| mlua::Error::runtime(format!("{}: {error}", path.display())))?
+        .take(MAX_SOURCE + 1);
+    file.read_to_end(&mut source)
+        .map_err(|error| mlua::Error::runtime(format!("{}: {error}", path.display())))?;
+    if source.len() as u64 > MAX_SOURCE {
+        return Err(mlua::Error::runtime(format!("{name} is larger than 4 MiB")));
+    }
+    if source.starts_with(b"\x1b") {
+        return Err(mlua::Error::runtime(format!(
+            "{name} is bytecode; only source text is run"
+        )));
+    }
+    // A first line for the shell, as `lua` takes it.
+    if source.starts_with(b"#") {
+        source.splice(..0, *b"--");
+    }
+    lua.load(source)
+        .set_mode(ChunkMode::Text)
+        .set_name(format!("@{name}"))
+        .into_function()
+}
+
+/// The folder of a script.
+pub(super) fn folder(program: &Path) -> PathBuf {
+    match program.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// `require`: other files of the script's own folder, each run once.
+fn require(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Function> {
+    let root = folder(&core.run.program);
+    let loaded: RefCell<HashMap<String, Option<Value>>> = RefCell::default();
+    lua.create_function(move |lua, name: String| {
+        let known = loaded.borrow().get(&name).cloned();
+        match known {
+            Some(Some(value)) => return Ok(value),
+            Some(None) => {
+                return Err(Fault::plain(format!("{name} requires itself"))
+                    .hint("move what both need into a third file")
+                    .raise(lua, "require"));
+            }
+            None => {}
+        }
+        let parts: Vec<&str> = name.split('.').collect();
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+        if parts.iter().any(|part| part.is_empty() || !part.bytes().all(allowed)) {
+            return Err(Fault::plain(format!("{name:?} is not the name of a module"))
+                .hint("require \"a.b\" reads a/b.lua in the script's folder; there is nothing else to read")
+                .raise(lua, "require"));
+        }
+        let file = format!("{}.lua", parts.join("/"));
+        let path = root.join(&file);
+        let inside = path
+            .canonicalize()
+            .and_then(|path| Ok(path.starts_with(root.canonicalize()?)));
+        match inside {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Fault::plain(format!("{file} leads out of the script's folder"))
+                    .raise(lua, "require"));
+            }
+            Err(error) => {
+                return Err(Fault::plain(format!("{}: {error}", path.display()))
+                    .hint(format!("require reads {file} in the script's folder"))
+                    .raise(lua, "require"));
+            }
+        }
+        loaded.borrow_mut().insert(name.clone(), None);
+        let value = load(lua, &path, &file).and_then(|chunk| chunk.call::<Value>(name.as_str()));
+        match value {
+            Ok(value) => {
+                let value = if value.is_nil() { Value::Boolean(true) } else { value };
+                loaded.borrow_mut().insert(name, Some(value.clone()));
+                Ok(value)
+            }
+            Err(error) => {
+                loaded.borrow_mut().remove(&name);
+                Err(error)
+            }
+        }
+    })
+}

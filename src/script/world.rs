@@ -1,0 +1,482 @@
+//! What a script has: its listeners and segments, what waits to be told to it, and what it has
+//! said. No Lua here.
+
+mod endings;
+mod inbound;
+mod requests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use identity::{Name, Secret};
+
+pub(super) use requests::{Ask, NotNow};
+
+use super::status::Status;
+use super::vids::{Address, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid};
+use crate::ipc::link;
+use crate::ipc::script::{FromScript, Listen, Wanted};
+use crate::ipc::{ListenerId, SegmentId, SessionId};
+use crate::wire::a12::event::{SegmentKind, Target};
+
+/// The most vids of a script; Arcan has a bound of this order.
+const MAX_OBJECTS: usize = 65_000;
+
+/// The most vids that have ended and that the script has not deleted; the oldest are forgotten.
+const MAX_DEAD: usize = 10_000;
+
+/// The most listeners of a script.
+const MAX_LISTENERS: usize = 256;
+
+/// What a script has said, in order, to be sent.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To the host.
+    pub host: Vec<FromScript>,
+    /// To frameservers, by the listener whose data link it goes over.
+    pub link: Vec<(ListenerId, link::FromScript)>,
+}
+
+/// Who gets what comes for a segment.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Vid(Vid),
+    /// Deleted before the other end of this link knew it: to be closed at the first sign of life.
+    Doomed(ListenerId),
+}
+
+/// A channel that has been asked for; no vid: it is not wanted any more.
+#[derive(Debug)]
+struct Opening {
+    link: ListenerId,
+    session: SessionId,
+    parent: SegmentId,
+    cookie: u32,
+    vid: Option<Vid>,
+}
+
+/// A segment that has survived its script.
+#[derive(Debug)]
+pub(super) struct Adoption {
+    pub(super) vid: Vid,
+    segment: SegmentId,
+    link: ListenerId,
+    pub(super) kind: SegmentKind,
+    pub(super) title: String,
+    pub(super) guid: [u64; 2],
+    pub(super) parent: Option<Vid>,
+}
+
+/// There is no such vid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoSuch;
+
+/// What a script has.
+#[derive(Debug)]
+pub(super) struct World {
+    objects: HashMap<Vid, Object>,
+    /// Subsegments, by parent.
+    children: HashMap<Vid, Vec<Vid>>,
+    /// What has ended, in that order; some of it may be deleted.
+    dead: VecDeque<Vid>,
+    next_vid: u32,
+    next_listener: u32,
+    next_request: u32,
+    listeners: HashMap<ListenerId, Vid>,
+    routes: HashMap<SegmentId, Route>,
+    opening: Vec<Opening>,
+    queue: VecDeque<Queued>,
+    pending: Option<requests::Pending>,
+    adopting: Vec<Adoption>,
+    /// Subsegments whose parent has died; they follow at the next tick.
+    orphans: Vec<Vid>,
+    owed: BTreeMap<SegmentId, (ListenerId, u32)>,
+    random: fn(&mut [u8]),
+    pub(super) outbox: Outbox,
+}
+
+impl World {
+    pub(super) fn new(random: fn(&mut [u8])) -> Self {
+        let mut base = [0; 2];
+        random(&mut base);
+        Self {
+            objects: HashMap::new(),
+            children: HashMap::new(),
+            dead: VecDeque::new(),
+            next_vid: 256 + u32::from(u16::from_le_bytes(base)) % 32_768,
+            next_listener: 1,
+            next_request: 1,
+            listeners: HashMap::new(),
+            routes: HashMap::new(),
+            opening: Vec::new(),
+            queue: VecDeque::new(),
+            pending: None,
+            adopting: Vec::new(),
+            orphans: Vec::new(),
+            owed: BTreeMap::new(),
+            random,
+            outbox: Outbox::default(),
+        }
+    }
+
+    pub(super) fn object(&self, vid: Vid) -> Option<&Object> {
+        self.objects.get(&vid)
+    }
+
+    /// The segment, if it is one and alive.
+    pub(super) fn segment(&self, vid: Vid) -> Option<&Segment> {
+        match self.objects.get(&vid) {
+            Some(Object::Segment(segment)) => Some(segment),
+            _ => None,
+        }
+    }
+
+    pub(super) fn segment_mut(&mut self, vid: Vid) -> Option<&mut Segment> {
+        match self.objects.get_mut(&vid) {
+            Some(Object::Segment(segment)) => Some(segment),
+            _ => None,
+        }
+    }
+
+    /// What to call a vid in reports.
+    pub(super) fn label(&self, vid: Vid) -> String {
+        match self.objects.get(&vid) {
+            Some(Object::Listener(listener)) => {
+                format!("listener \"{}\" ({})", listener.name, listener.place)
+            }
+            Some(Object::Segment(segment)) => segment.label.clone(),
+            Some(Object::Dead { label, .. }) => format!("{label}, which has ended"),
+            None => format!("vid {}", vid.number()),
+        }
+    }
+
+    fn cookie(&self) -> u32 {
+        let mut bytes = [0; 4];
+        (self.random)(&mut bytes);
+        u32::from_le_bytes(bytes).max(1)
+    }
+
+    fn add(&mut self, object: Object) -> Option<Vid> {
+        if self.objects.len() >= MAX_OBJECTS {
+            return None;
+        }
+        let vid = Vid::new(self.next_vid);
+        self.next_vid = self.next_vid.checked_add(1)?;
+        self.objects.insert(vid, object);
+        Some(vid)
+    }
+
+    fn tell(&mut self, vid: Vid, status: Status) {
+        self.queue.push_back(Queued {
+            vid,
+            status,
+            credit: false,
+        });
+    }
+
+    // ---- listeners
+
+    /// Asks the host for a listener.
+    pub(super) fn listen(
+        &mut self,
+        name: Name,
+        interface: String,
+        port: u16,
+        place: String,
+    ) -> Option<Vid> {
+        if self.listeners.len() >= MAX_LISTENERS {
+            return None;
+        }
+        let id = ListenerId(self.next_listener);
+        let vid = self.add(Object::Listener(Listener {
+            id,
+            name: name.clone(),
+            place: place.clone(),
+            cookie: self.cookie(),
+        }))?;
+        self.next_listener += 1;
+        self.listeners.insert(id, vid);
+        self.outbox.host.push(FromScript::Listen(Listen {
+            listener: id,
+            name,
+            interface,
+            port,
+            place,
+        }));
+        self.tell(vid, Status::Preroll(super::status::NETWORK_SERVER));
+        Some(vid)
+    }
+
+    /// Sets the listener's secret; `num:secret` with a mistake in it is told as a `failure`.
+    pub(super) fn secret(&mut self, vid: Vid, text: &[u8]) -> bool {
+        let Some(Object::Listener(Listener { id, .. })) = self.objects.get(&vid) else {
+            return false;
+        };
+        match parse_secret(text) {
+            Ok((count, secret)) => {
+                self.outbox.host.push(FromScript::Secret(Wanted {
+                    listener: *id,
+                    secret,
+                    required: true,
+                    count,
+                    seconds: None,
+                }));
+                true
+            }
+            Err(message) => {
+                self.tell(vid, Status::Failure(message));
+                false
+            }
+        }
+    }
+
+    // ---- segments
+
+    fn new_segment(&mut self, segment: Segment) -> Option<Vid> {
+        self.add(Object::Segment(Box::new(segment)))
+    }
+
+    fn blank(&self, link: ListenerId, address: Address, label: String) -> Segment {
+        Segment {
+            link,
+            address,
+            parent: None,
+            cookie: self.cookie(),
+            label,
+            stage: Stage::Silent,
+            hold: false,
+            held: None,
+            size: None,
+            out: Outgoing::new(),
+            waiting: 0,
+            masked: (0, 0),
+            cell: (0, 0),
+        }
+    }
+
+    /// Says something to a client that may be refused when its queue is full.
+    pub(super) fn say(&mut self, vid: Vid, say: Say) -> Result<(), Full> {
+        let Some(Object::Segment(segment)) = self.objects.get_mut(&vid) else {
+            return Ok(());
+        };
+        let open = matches!(segment.address, Address::Open(_));
+        if let (Some(say), Address::Open(id)) = (segment.out.offer(open, say)?, segment.address) {
+            self.outbox.link.push((segment.link, say.to(id)));
+        }
+        Ok(())
+    }
+
+    /// Says something that must not be lost; a client that has stopped reading is ended.
+    pub(super) fn insist(&mut self, vid: Vid, say: Say) {
+        let Some(Object::Segment(segment)) = self.objects.get_mut(&vid) else {
+            return;
+        };
+        let open = matches!(segment.address, Address::Open(_));
+        match segment.out.insist(open, say) {
+            Ok(Some(say)) => {
+                if let Address::Open(id) = segment.address {
+                    self.outbox.link.push((segment.link, say.to(id)));
+                }
+            }
+            Ok(None) => {}
+            Err(Full) => self.end(vid, "client does not read"),
+        }
+    }
+
+    /// The `preroll` callback has returned.
+    pub(super) fn prerolled(&mut self, vid: Vid) {
+        if let Some(segment) = self.segment_mut(vid)
+            && segment.address != Address::Gone
+            && let Stage::Registered(kind) = segment.stage
+        {
+            segment.stage = Stage::Prerolled(kind);
+            self.activate(vid);
+        }
+    }
+
+    fn activate(&mut self, vid: Vid) {
+        if let Some(segment) = self.segment_mut(vid)
+            && let Stage::Prerolled(kind) = segment.stage
+            && !segment.hold
+        {
+            segment.stage = Stage::Active(kind);
+            self.insist(vid, Say::Target(Target::Activate));
+        }
+    }
+
+    /// Holds back ACTIVATE, or pauses the client and, unless `soft`, its events.
+    pub(super) fn suspend(&mut self, vid: Vid, soft: bool) {
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        if !matches!(segment.stage, Stage::Active(_)) {
+            segment.hold = true;
+            return;
+        }
+        if !soft {
+            segment.held.get_or_insert_default();
+        }
+        self.insist(vid, Say::Target(Target::Pause));
+    }
+
+    /// Undoes [`World::suspend`].
+    pub(super) fn resume(&mut self, vid: Vid, soft: bool) {
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        if !matches!(segment.stage, Stage::Active(_)) {
+            segment.hold = false;
+            self.activate(vid);
+            return;
+        }
+        if !soft {
+            self.release(vid);
+        }
+        self.insist(vid, Say::Target(Target::Unpause));
+    }
+
+    /// Puts what a suspended segment's events have waited for before the rest.
+    fn release(&mut self, vid: Vid) {
+        if let Some(segment) = self.segment_mut(vid)
+            && let Some(held) = segment.held.take()
+        {
+            for entry in held.into_iter().rev() {
+                self.queue.push_front(entry);
+            }
+        }
+    }
+
+    // ---- the queue
+
+    /// The next status to dispatch.
+    pub(super) fn next(&mut self) -> Option<Queued> {
+        loop {
+            let mut entry = self.queue.pop_front()?;
+            let Some(object) = self.objects.get_mut(&entry.vid) else {
+                self.discard(&entry);
+                continue;
+            };
+            let Object::Segment(segment) = object else {
+                if matches!(object, Object::Dead { .. }) {
+                    self.discard(&entry);
+                    continue;
+                }
+                return Some(entry);
+            };
+            if let Some(held) = &mut segment.held {
+                let last = matches!(entry.status, Status::Terminated(_));
+                held.push_back(entry);
+                if last {
+                    let vid = held.back().map_or(Vid::BAD, |entry| entry.vid);
+                    self.release(vid);
+                }
+                continue;
+            }
+            if let Status::Resized(size) = &mut entry.status
+                && let Some(newest) = segment.size.take()
+            {
+                *size = newest;
+            }
+            if entry.credit {
+                segment.waiting = segment.waiting.saturating_sub(1);
+                if let Some(id) = segment.address.segment() {
+                    let link = segment.link;
+                    self.owe(id, link);
+                }
+            }
+            return Some(entry);
+        }
+    }
+
+    /// A status that nobody is there for any more.
+    fn discard(&mut self, entry: &Queued) {
+        if let Status::Peer { request, .. } = &entry.status {
+            self.outbox.host.push(FromScript::Decide {
+                session: request.session,
+                accept: false,
+            });
+        }
+    }
+
+    fn owe(&mut self, segment: SegmentId, link: ListenerId) {
+        self.owed.entry(segment).or_insert((link, 0)).1 += 1;
+    }
+
+    /// Hands back the credit of what has been dispatched.
+    pub(super) fn pay(&mut self) {
+        for (segment, (link, events)) in std::mem::take(&mut self.owed) {
+            if self.routes.contains_key(&segment) {
+                self.outbox
+                    .link
+                    .push((link, link::FromScript::Credit { segment, events }));
+            }
+        }
+    }
+
+    /// Whether a status waits that can be dispatched, or an adoption.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.adopting.is_empty()
+    }
+
+    /// Whether something waits for the next tick.
+    pub(super) fn waits_for_tick(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// What has survived, primary segments first.
+    pub(super) fn adoptions(&mut self) -> Vec<Adoption> {
+        let mut all = std::mem::take(&mut self.adopting);
+        all.sort_by_key(|adoption| adoption.segment.channel != 0);
+        for adoption in &mut all {
+            if adoption.segment.channel != 0 {
+                let primary = SegmentId {
+                    channel: 0,
+                    ..adoption.segment
+                };
+                adoption.parent = self.route(adoption.link, primary);
+                if let Some(segment) = self.segment_mut(adoption.vid) {
+                    segment.parent = adoption.parent;
+                }
+                if let Some(parent) = adoption.parent {
+                    self.children.entry(parent).or_default().push(adoption.vid);
+                }
+            }
+        }
+        all
+    }
+
+    /// NAME_adopt said true: it goes on, without a handler as yet.
+    pub(super) fn adopt(&mut self, adoption: Adoption) {
+        let Adoption {
+            vid,
+            kind,
+            title,
+            guid,
+            ..
+        } = adoption;
+        self.insist(vid, Say::Target(Target::Reset(2)));
+        self.queue.push_front(Queued {
+            vid,
+            status: Status::Registered { kind, title, guid },
+            credit: false,
+        });
+    }
+}
+
+/// Takes `num:secret` apart; the error is for the script and does not have the secret in it.
+fn parse_secret(text: &[u8]) -> Result<(u32, Secret), String> {
+    let colon = text
+        .iter()
+        .position(|&b| b == b':')
+        .ok_or("secret: want num:secret")?;
+    let (number, secret) = (text.get(..colon), text.get(colon + 1..));
+    let count = number
+        .and_then(|number| std::str::from_utf8(number).ok())
+        .filter(|number| number.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|number| number.parse().ok())
+        .ok_or("secret: num is not a number")?;
+    let secret = Secret::parse(secret.unwrap_or_default()).map_err(|error| error.to_string())?;
+    Ok((count, secret))
+}
+
+#[cfg(test)]
+mod tests;

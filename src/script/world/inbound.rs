@@ -1,0 +1,382 @@
+//! What the host and the frameservers say.
+//!
+//! A frameserver faces the network and may be in hostile hands: what it says about segments that
+//! are not on its own link, or beyond its credit, is ignored.
+
+use super::{Adoption, Ask, Opening, Route, World};
+use crate::ipc::link::{self, CREDIT};
+use crate::ipc::script::{FromScript, Request, ToScript};
+use crate::ipc::{ListenerId, SegmentId};
+use crate::script::status::{NETWORK_SERVER, Resized, Status, is_network};
+use crate::script::text::cut;
+use crate::script::vids::{Address, Object, Queued, Segment, Stage, Vid};
+use crate::wire::a12::event::External;
+
+/// The most bytes of last words.
+const LAST_WORDS: usize = 31;
+
+/// The most segments that are offered for adoption at once.
+const MAX_ADOPTIONS: usize = 4096;
+
+impl World {
+    /// Takes what the host says; `Run`, `Adopt` and `Stop` are not for here.
+    pub(in crate::script) fn host(&mut self, message: ToScript) {
+        match message {
+            ToScript::Run(_) | ToScript::Adopt(_) | ToScript::Stop => {}
+            ToScript::Listening { listener, .. } => self.tell_listener(
+                listener,
+                Status::Registered {
+                    kind: NETWORK_SERVER,
+                    title: String::new(),
+                    guid: [0; 2],
+                },
+            ),
+            ToScript::Ended {
+                listener,
+                last_words,
+            } => self.tell_listener(listener, Status::Terminated(words(&last_words))),
+            ToScript::Request(request) => self.request(request),
+            ToScript::Failure { listener, message } => {
+                self.tell_listener(listener, Status::Failure(message));
+            }
+            ToScript::Window {
+                listener,
+                event,
+                left,
+            } => self.tell_listener(listener, Status::Window { event, left }),
+        }
+    }
+
+    fn tell_listener(&mut self, listener: ListenerId, status: Status) {
+        if let Some(&vid) = self.listeners.get(&listener) {
+            self.tell(vid, status);
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let listener =
+            self.listeners
+                .get(&request.listener)
+                .and_then(|vid| match self.objects.get(vid) {
+                    Some(Object::Listener(listener)) => Some((*vid, listener.cookie)),
+                    _ => None,
+                });
+        let Some((vid, parent)) = listener else {
+            self.outbox.host.push(FromScript::Decide {
+                session: request.session,
+                accept: false,
+            });
+            return;
+        };
+        let id = self.next_request;
+        self.next_request = self.next_request.wrapping_add(1).max(1);
+        self.tell(
+            vid,
+            Status::Peer {
+                request: Box::new(request),
+                id,
+                parent,
+            },
+        );
+    }
+
+    /// Takes what a frameserver says over the data link of this listener.
+    pub(in crate::script) fn link(&mut self, link: ListenerId, message: link::ToScript) {
+        use link::ToScript as From;
+        match message {
+            From::Event { segment, event } => self.event(link, segment, event),
+            From::Resized {
+                segment,
+                width,
+                height,
+                origin_ll,
+                text,
+            } => {
+                let size = Resized {
+                    width,
+                    height,
+                    origin_ll,
+                    text,
+                };
+                self.resized(link, segment, size);
+            }
+            From::Opened { segment, cookie } => self.opened(link, segment, cookie),
+            From::OpenFailed { parent, cookie } => self.open_failed(link, parent, cookie),
+            From::Credit { segment, events } => {
+                if let Some(vid) = self.sign_of_life(link, segment)
+                    && let Some(known) = self.segment_mut(vid)
+                {
+                    for say in known.out.credit(events) {
+                        self.outbox.link.push((link, say.to(segment)));
+                    }
+                }
+            }
+            From::Terminated {
+                segment,
+                last_words,
+            } => self.terminated(link, segment, &last_words),
+            From::Adopt {
+                segment,
+                kind,
+                title,
+                guid,
+            } => {
+                if self.adopting.len() >= MAX_ADOPTIONS
+                    || self.routes.contains_key(&segment)
+                    || is_network(kind)
+                {
+                    return;
+                }
+                let label = format!("adopted client \"{title}\"");
+                let object = Segment {
+                    stage: Stage::Active(kind),
+                    ..self.blank(link, Address::Open(segment), label)
+                };
+                if let Some(vid) = self.new_segment(object) {
+                    self.routes.insert(segment, Route::Vid(vid));
+                    self.adopting.push(Adoption {
+                        vid,
+                        segment,
+                        link,
+                        kind,
+                        title,
+                        guid,
+                        parent: None,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The data link is closed: all that it carried is gone.
+    pub(in crate::script) fn link_closed(&mut self, link: ListenerId) {
+        self.opening.retain(|opening| opening.link != link);
+        self.routes
+            .retain(|_, route| !matches!(route, Route::Doomed(by) if *by == link));
+        let mut lost: Vec<Vid> = self
+            .objects
+            .iter()
+            .filter(|(_, object)| matches!(object, Object::Segment(s) if s.link == link))
+            .map(|(vid, _)| *vid)
+            .collect();
+        lost.sort();
+        for vid in lost {
+            self.gone(vid, "connection lost");
+        }
+    }
+
+    /// The vid of a segment, if it is on this link.
+    pub(super) fn route(&self, link: ListenerId, segment: SegmentId) -> Option<Vid> {
+        match self.routes.get(&segment)? {
+            Route::Vid(vid) => Some(*vid).filter(|vid| {
+                self.segment(*vid)
+                    .is_some_and(|segment| segment.link == link)
+            }),
+            Route::Doomed(_) => None,
+        }
+    }
+
+    /// As [`World::route`]; and as the other end knows the segment, sends what waited for that.
+    fn sign_of_life(&mut self, link: ListenerId, segment: SegmentId) -> Option<Vid> {
+        if matches!(self.routes.get(&segment), Some(Route::Doomed(by)) if *by == link) {
+            self.routes.remove(&segment);
+            let last_words = String::new();
+            self.outbox.link.push((
+                link,
+                link::FromScript::Close {
+                    segment,
+                    last_words,
+                },
+            ));
+            return None;
+        }
+        let vid = self.route(link, segment)?;
+        if let Some(Object::Segment(known)) = self.objects.get_mut(&vid)
+            && matches!(known.address, Address::Expected(_))
+        {
+            known.address = Address::Open(segment);
+            for say in known.out.opened() {
+                self.outbox.link.push((link, say.to(segment)));
+            }
+        }
+        Some(vid)
+    }
+
+    fn event(&mut self, link: ListenerId, id: SegmentId, event: External) {
+        let Some(vid) = self.sign_of_life(link, id) else {
+            return;
+        };
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        if segment.waiting >= CREDIT {
+            return;
+        }
+        let silent = segment.stage == Stage::Silent;
+        match event {
+            External::Register { kind, .. } if is_network(kind) => self.owe(id, link),
+            External::Register { title, kind, guid } => {
+                segment.waiting += 1;
+                // What it is does not change; what it is called may.
+                let kind = match segment.stage {
+                    Stage::Silent => {
+                        segment.stage = Stage::Registered(kind);
+                        kind
+                    }
+                    Stage::Registered(kind) | Stage::Prerolled(kind) | Stage::Active(kind) => kind,
+                };
+                let early = segment.size;
+                self.queue.push_back(Queued {
+                    vid,
+                    status: Status::Registered { kind, title, guid },
+                    credit: true,
+                });
+                if silent {
+                    self.tell(vid, Status::Preroll(kind));
+                    self.tell(vid, Status::Privdrop);
+                    if let Some(size) = early {
+                        self.tell(vid, Status::Resized(size));
+                    }
+                }
+            }
+            // Before it has said what it is, and what scripts are never told.
+            _ if silent => self.owe(id, link),
+            External::FrameStatus { .. }
+            | External::FlushAudio
+            | External::ClockRequest { .. }
+            | External::CoreOption { kind: 4.., .. } => self.owe(id, link),
+            event => {
+                match &event {
+                    External::InputMask { device, types } => segment.masked = (*device, *types),
+                    External::Content(content) => {
+                        let [width, height] = content.cell;
+                        segment.cell = (width, height);
+                    }
+                    _ => {}
+                }
+                segment.waiting += 1;
+                let cookie = segment.cookie;
+                self.queue.push_back(Queued {
+                    vid,
+                    status: Status::Said { event, cookie },
+                    credit: true,
+                });
+            }
+        }
+    }
+
+    fn resized(&mut self, link: ListenerId, id: SegmentId, size: Resized) {
+        let Some(vid) = self.sign_of_life(link, id) else {
+            return;
+        };
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        // Sizes cost no credit, so of several that wait only the last is kept.
+        let told = segment.size.replace(size).is_none();
+        if told && segment.stage != Stage::Silent {
+            self.tell(vid, Status::Resized(size));
+        }
+    }
+
+    fn opened(&mut self, link: ListenerId, id: SegmentId, cookie: u32) {
+        let wanted = |opening: &Opening| {
+            opening.link == link && opening.session == id.session && opening.cookie == cookie
+        };
+        let Some(at) = self.opening.iter().position(wanted) else {
+            return;
+        };
+        if self.routes.contains_key(&id) {
+            return;
+        }
+        let opening = self.opening.remove(at);
+        let vid = opening.vid.filter(|vid| self.segment(*vid).is_some());
+        match vid {
+            Some(vid) => {
+                self.routes.insert(id, Route::Vid(vid));
+                if let Some(segment) = self.segment_mut(vid) {
+                    segment.address = Address::Expected(id);
+                }
+            }
+            None => {
+                self.routes.insert(id, Route::Doomed(link));
+            }
+        }
+        self.sign_of_life(link, id);
+    }
+
+    fn open_failed(&mut self, link: ListenerId, parent: SegmentId, cookie: u32) {
+        let wanted = |opening: &Opening| {
+            opening.link == link && opening.parent == parent && opening.cookie == cookie
+        };
+        if let Some(at) = self.opening.iter().position(wanted)
+            && let Some(vid) = self.opening.remove(at).vid
+        {
+            self.gone(vid, "no channel is free");
+        }
+    }
+
+    fn terminated(&mut self, link: ListenerId, id: SegmentId, last_words: &str) {
+        match self.routes.get(&id) {
+            Some(Route::Doomed(by)) if *by == link => {
+                self.routes.remove(&id);
+            }
+            Some(Route::Doomed(_)) | None => {}
+            Some(Route::Vid(_)) => {
+                if let Some(vid) = self.route(link, id) {
+                    self.gone(vid, last_words);
+                }
+            }
+        }
+    }
+
+    /// The other end has forgotten a segment.
+    fn gone(&mut self, vid: Vid, last_words: &str) {
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        let address = std::mem::replace(&mut segment.address, Address::Gone);
+        if address == Address::Gone {
+            return;
+        }
+        if let Some(id) = address.segment() {
+            self.routes.remove(&id);
+            self.owed.remove(&id);
+        }
+        self.tell(vid, Status::Terminated(words(last_words)));
+    }
+
+    /// What a status asks for, if it can still be answered.
+    pub(in crate::script) fn ask(&self, entry: &Queued) -> Option<Ask> {
+        match &entry.status {
+            Status::Peer { request, .. } => {
+                let name = match self.objects.get(&entry.vid) {
+                    Some(Object::Listener(listener)) => listener.name.as_str(),
+                    _ => "",
+                };
+                Some(Ask::Peer {
+                    listener: request.listener,
+                    session: request.session,
+                    label: format!("client of \"{name}\" from {}", request.endpoint),
+                })
+            }
+            Status::Said {
+                event: External::SegmentRequest(request),
+                ..
+            } => {
+                let segment = self.segment(entry.vid)?;
+                Some(Ask::Channel {
+                    link: segment.link,
+                    parent: segment.address.segment()?,
+                    cookie: request.id,
+                    kind: request.kind,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn words(text: &str) -> String {
+    cut(text.trim_end(), LAST_WORDS).to_owned()
+}

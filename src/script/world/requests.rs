@@ -1,0 +1,153 @@
+//! Requests: what may be accepted while a callback runs, and what is answered when it returns.
+
+use super::{Opening, Route, World};
+use crate::ipc::link;
+use crate::ipc::script::FromScript;
+use crate::ipc::{ListenerId, SegmentId, SessionId};
+use crate::script::status::segkind;
+use crate::script::vids::{Address, Object, Say, Segment, Vid};
+use crate::wire::a12::event::{SegmentKind, Target};
+
+/// The request that the running callback may accept.
+#[derive(Debug)]
+pub(super) struct Pending {
+    source: Vid,
+    ask: Ask,
+    pub(super) accepted: Option<Vid>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(in crate::script) enum Ask {
+    /// A proved peer, by a listener.
+    Peer {
+        listener: ListenerId,
+        session: SessionId,
+        label: String,
+    },
+    /// One more segment, by a segment.
+    Channel {
+        link: ListenerId,
+        parent: SegmentId,
+        cookie: u32,
+        kind: SegmentKind,
+    },
+}
+
+/// Why accept_target was out of place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::script) enum NotNow {
+    /// No request is pending.
+    NoRequest,
+    /// It has been accepted already.
+    Twice,
+}
+
+impl World {
+    /// The callback of a request is about to run.
+    pub(in crate::script) fn offer(&mut self, source: Vid, ask: Ask) {
+        self.pending = Some(Pending {
+            source,
+            ask,
+            accepted: None,
+        });
+    }
+
+    /// accept_target: the new vid, or none if it cannot be had.
+    pub(in crate::script) fn accept(&mut self) -> Result<Option<(Vid, u32)>, NotNow> {
+        let pending = self.pending.as_ref().ok_or(NotNow::NoRequest)?;
+        if pending.accepted.is_some() {
+            return Err(NotNow::Twice);
+        }
+        let source = pending.source;
+        let segment = match (self.objects.get(&source), &pending.ask) {
+            (
+                Some(Object::Listener(_)),
+                Ask::Peer {
+                    listener,
+                    session,
+                    label,
+                },
+            ) => {
+                let id = SegmentId {
+                    session: *session,
+                    channel: 0,
+                };
+                self.blank(*listener, Address::Expected(id), label.clone())
+            }
+            (Some(Object::Segment(parent)), Ask::Channel { link, kind, .. }) => {
+                let label = format!("{} of {}", segkind(*kind), parent.label);
+                Segment {
+                    parent: Some(source),
+                    ..self.blank(*link, Address::Asked, label)
+                }
+            }
+            _ => return Ok(None),
+        };
+        let (cookie, address) = (segment.cookie, segment.address);
+        let Some(vid) = self.new_segment(segment) else {
+            return Ok(None);
+        };
+        if let Some(id) = address.segment() {
+            self.routes.insert(id, Route::Vid(vid));
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.accepted = Some(vid);
+            if let Ask::Channel { .. } = pending.ask {
+                self.children.entry(source).or_default().push(vid);
+            }
+        }
+        Ok(Some((vid, cookie)))
+    }
+
+    /// The callback of a request has returned, well or not: answers the request. Gives back what
+    /// was accepted and is denied after all.
+    pub(in crate::script) fn settle(&mut self, well: bool) -> Option<Vid> {
+        let pending = self.pending.take()?;
+        let vid = pending.accepted.filter(|vid| self.segment(*vid).is_some());
+        let accept = vid.filter(|_| well);
+        match pending.ask {
+            Ask::Peer { session, .. } => {
+                self.outbox.host.push(FromScript::Decide {
+                    session,
+                    accept: accept.is_some(),
+                });
+                if accept.is_none() {
+                    self.routes.remove(&SegmentId {
+                        session,
+                        channel: 0,
+                    });
+                }
+            }
+            Ask::Channel {
+                link,
+                parent,
+                cookie,
+                kind,
+            } => match accept {
+                Some(vid) => {
+                    self.opening.push(Opening {
+                        link,
+                        session: parent.session,
+                        parent,
+                        cookie,
+                        vid: Some(vid),
+                    });
+                    self.outbox.link.push((
+                        link,
+                        link::FromScript::Open {
+                            parent,
+                            cookie,
+                            kind,
+                        },
+                    ));
+                }
+                None => self.insist(pending.source, Say::Target(Target::RequestFailed(cookie))),
+            },
+        }
+        let denied = vid.filter(|_| accept.is_none())?;
+        self.objects.remove(&denied);
+        self.leave_parent(denied, Some(pending.source));
+        Some(denied)
+    }
+}

@@ -1,0 +1,240 @@
+//! Whatever frameservers say and scripts do, the promises hold.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ipc::link::CREDIT;
+use crate::ipc::script::{Request, ToScript};
+use crate::wire::a12::event::{External, SegmentRequest, Text};
+
+/// The credit of a fresh segment.
+const FULL: u64 = CREDIT as u64;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Request(u32, u64),
+    Link(u32, link::ToScript),
+    Closed(u32),
+    Ended(u32),
+    Tick,
+    /// Say something to, delete, suspend or resume the n-th vid that was ever made.
+    Say(usize),
+    Delete(usize),
+    Suspend(usize),
+    Resume(usize),
+    /// Dispatch everything; callbacks accept requests, and fail, by these bits.
+    Dispatch {
+        accept: u64,
+        fail: u64,
+    },
+}
+
+fn segment() -> impl Strategy<Value = SegmentId> {
+    (0_u64..6, 0_u8..3).prop_map(|(session, channel)| SegmentId {
+        session: SessionId(session),
+        channel,
+    })
+}
+
+fn said() -> impl Strategy<Value = External> {
+    prop_oneof![
+        3 => (0_u32..5).prop_map(|kind| External::Register {
+            title: String::new(),
+            kind: SegmentKind(kind),
+            guid: [0; 2],
+        }),
+        2 => Just(External::Message(Text { text: "x".into(), multipart: false })),
+        2 => (0_u32..3).prop_map(|id| External::SegmentRequest(SegmentRequest {
+            id,
+            width: 1,
+            height: 1,
+            x: 0,
+            y: 0,
+            direction: 0,
+            hints: 0,
+            kind: SegmentKind(16),
+        })),
+        1 => Just(External::FlushAudio),
+    ]
+}
+
+fn heard() -> impl Strategy<Value = link::ToScript> {
+    use link::ToScript as From;
+    prop_oneof![
+        8 => (segment(), said()).prop_map(|(segment, event)| From::Event { segment, event }),
+        1 => segment().prop_map(|segment| From::Resized {
+            segment, width: 1, height: 1, origin_ll: false, text: false,
+        }),
+        2 => (segment(), 0_u32..3).prop_map(|(segment, cookie)| From::Opened { segment, cookie }),
+        1 => (segment(), 0_u32..3).prop_map(|(parent, cookie)| From::OpenFailed { parent, cookie }),
+        2 => (segment(), any::<u32>()).prop_map(|(segment, events)| From::Credit { segment, events }),
+        1 => segment().prop_map(|segment| From::Terminated { segment, last_words: String::new() }),
+        1 => segment().prop_map(|segment| From::Adopt {
+            segment, kind: SegmentKind(10), title: String::new(), guid: [0; 2],
+        }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1_u32..4, 0_u64..6).prop_map(|(l, s)| Step::Request(l, s)),
+        10 => (1_u32..4, heard()).prop_map(|(l, m)| Step::Link(l, m)),
+        1 => (1_u32..4).prop_map(Step::Closed),
+        1 => (1_u32..4).prop_map(Step::Ended),
+        1 => Just(Step::Tick),
+        2 => (0_usize..20).prop_map(Step::Say),
+        1 => (0_usize..20).prop_map(Step::Delete),
+        1 => (0_usize..20).prop_map(Step::Suspend),
+        1 => (0_usize..20).prop_map(Step::Resume),
+        6 => (any::<u64>(), any::<u64>(), any::<u64>())
+            .prop_map(|(accept, a, b)| Step::Dispatch { accept, fail: a & b }),
+    ]
+}
+
+#[derive(Default)]
+struct Watched {
+    vids: Vec<Vid>,
+    deleted: HashSet<Vid>,
+    ended: HashSet<Vid>,
+    asked: HashMap<SessionId, usize>,
+    answered: HashMap<SessionId, usize>,
+    /// What each segment may still be sent.
+    credit: HashMap<SegmentId, u64>,
+}
+
+impl Watched {
+    fn dispatch(&mut self, world: &mut World, mut accept: u64, mut fail: u64) {
+        for adoption in world.adoptions() {
+            self.vids.push(adoption.vid);
+            self.credit.insert(adoption.segment, FULL);
+            world.adopt(adoption);
+        }
+        while let Some(entry) = world.next() {
+            let vid = entry.vid;
+            assert!(!self.deleted.contains(&vid), "a callback after delete");
+            assert!(!self.ended.contains(&vid), "a callback after terminated");
+            let request = entry.status.id() == super::super::status::Id::SegmentRequest;
+            match world.ask(&entry) {
+                Some(ask) => world.offer(vid, ask),
+                None if request => continue,
+                None => {}
+            }
+            if matches!(entry.status, Status::Terminated(_)) {
+                world.bury(vid);
+                self.ended.insert(vid);
+            }
+            let well = fail & 1 == 0;
+            if request && accept & 1 == 1 {
+                let taken = world.accept().unwrap();
+                assert_eq!(world.accept().is_err(), taken.is_some());
+                self.vids.extend(taken.map(|(vid, _)| vid));
+            }
+            (accept, fail) = (accept.rotate_right(1), fail.rotate_right(1));
+            if !well {
+                world.end(vid, "script error");
+            }
+            if request && let Some(denied) = world.settle(well) {
+                self.deleted.insert(denied);
+            }
+            if matches!(entry.status, Status::Preroll(_)) {
+                world.prerolled(vid);
+            }
+            assert_eq!(world.accept(), Err(NotNow::NoRequest));
+        }
+        world.pay();
+    }
+
+    fn take(&mut self, world: &mut World) {
+        let outbox = std::mem::take(&mut world.outbox);
+        for message in outbox.host {
+            if let FromScript::Decide { session, .. } = message {
+                *self.answered.entry(session).or_default() += 1;
+            }
+        }
+        for (_, message) in outbox.link {
+            match message {
+                link::FromScript::Target { segment, .. }
+                | link::FromScript::Input { segment, .. } => {
+                    let credit = self.credit.entry(segment).or_insert(FULL);
+                    assert!(*credit > 0, "more than the credit for {segment:?}");
+                    *credit -= 1;
+                }
+                link::FromScript::Close { segment, .. } => {
+                    self.credit.remove(&segment);
+                }
+                link::FromScript::Open { .. } | link::FromScript::Credit { .. } => {}
+            }
+        }
+    }
+}
+
+fn counter(bytes: &mut [u8]) {
+    bytes.fill(7);
+}
+
+proptest! {
+    #[test]
+    fn i9_any_messages_and_any_script_keep_the_promises(steps in prop::collection::vec(step(), 0..120)) {
+        let mut world = World::new(counter);
+        let mut watched = Watched::default();
+        for name in ["a", "b", "c"] {
+            let name = Name::parse(name).unwrap();
+            watched.vids.extend(world.listen(name, String::new(), 0, "x.lua:1".into()));
+        }
+        for step in steps {
+            match step {
+                Step::Request(listener, session) => {
+                    let session = SessionId(session);
+                    *watched.asked.entry(session).or_default() += 1;
+                    world.host(ToScript::Request(Request {
+                        listener: ListenerId(listener),
+                        session,
+                        key: identity::PublicKey::parse(&[9; 32]).unwrap(),
+                        tags: String::new(),
+                        endpoint: "192.0.2.1:1".parse().unwrap(),
+                        new: false,
+                    }));
+                }
+                Step::Link(link, message) => {
+                    if let link::ToScript::Credit { segment, events } = &message {
+                        let credit = watched.credit.entry(*segment).or_insert(FULL);
+                        *credit += u64::from(*events);
+                    }
+                    world.link(ListenerId(link), message);
+                }
+                Step::Ended(listener) => world.host(ToScript::Ended {
+                    listener: ListenerId(listener),
+                    last_words: String::new(),
+                }),
+                Step::Closed(link) => world.link_closed(ListenerId(link)),
+                Step::Tick => world.tick(),
+                Step::Say(at) => if let Some(&vid) = watched.vids.get(at) {
+                    let _ = world.say(vid, Say::Target(Target::Pause));
+                },
+                Step::Delete(at) => if let Some(&vid) = watched.vids.get(at) {
+                    let had = world.object(vid).is_some();
+                    prop_assert_eq!(world.delete(vid).is_ok(), had);
+                    watched.deleted.insert(vid);
+                },
+                Step::Suspend(at) => if let Some(&vid) = watched.vids.get(at) {
+                    world.suspend(vid, false);
+                },
+                Step::Resume(at) => if let Some(&vid) = watched.vids.get(at) {
+                    world.resume(vid, false);
+                },
+                Step::Dispatch { accept, fail } => watched.dispatch(&mut world, accept, fail),
+            }
+            watched.take(&mut world);
+        }
+        watched.dispatch(&mut world, 0, 0);
+        watched.take(&mut world);
+        prop_assert_eq!(watched.asked, watched.answered);
+        for segment in world.objects.values() {
+            if let Object::Segment(segment) = segment {
+                prop_assert!(segment.waiting <= CREDIT);
+            }
+        }
+    }
+}
