@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
+//! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
 //! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
 //! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
 //!
@@ -14,6 +15,7 @@
 //! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
 
 pub mod frameserver;
+pub mod host;
 pub mod ipc;
 pub mod script;
 pub mod wire;

@@ -1,0 +1,648 @@
+//! Which frameservers run, and what their peers' questions come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use identity::{Name, PublicKey};
+use keystore::{Change, Entry, Keystore, Now, Scope, StoreError};
+use tokio::time::Instant;
+
+use super::admit::{self, Admitted, Effect, Table, Use, Way};
+use super::child::{Child, Did};
+use super::interface::{BindFailure, Interface};
+use super::keyroom::Work;
+use super::sessions::{Session, Stage};
+use super::windows::Required;
+use super::{Event, FrontId, Host, ScriptId};
+use crate::frameserver;
+use crate::ipc::frameserver::{Candidate, Denied, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::script::{Request, ToScript};
+use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link, script};
+use crate::wire::a12::keyroom::{Claim, Pending};
+use crate::wire::a12::{Answer, Role, Rounds, SecretId, StageKeys};
+use crate::wire::{Refusal, Violation};
+
+/// A frameserver, the listener that it serves, and the sessions that it brought.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) script: ScriptId,
+    /// `None`: it does not listen any more.
+    pub(super) listener: Option<ListenerId>,
+    pub(super) name: Name,
+    pub(super) addresses: Vec<SocketAddr>,
+    /// What its sandbox denies.
+    pub(super) sandbox: Vec<Denied>,
+    /// The secret that everybody has to know; `None` while it is being replaced: nobody gets in.
+    pub(super) required: Option<Required>,
+    /// What the secrets are good for that it has been told.
+    pub(super) uses: BTreeMap<SecretId, Use>,
+    /// The script has named a required secret since its process was started.
+    pub(super) named_required: bool,
+    /// The same for a window of its own.
+    pub(super) named_window: bool,
+    /// Sessions that wait for the script's decision.
+    pub(super) undecided: usize,
+    child: Option<Child<ToFrameserver>>,
+    table: Table,
+    /// The script's end of the data link, until the frameserver is ready.
+    link: Option<OwnedFd>,
+    failures: Failures,
+}
+
+/// Keeps a listener's failures from drowning its script.
+#[derive(Debug, Default)]
+struct Failures {
+    last: Option<Instant>,
+    suppressed: u32,
+}
+
+impl Front {
+    pub(super) fn tell(&mut self, message: ToFrameserver) {
+        if let Some(child) = &mut self.child {
+            child.tell(message);
+        }
+    }
+
+    /// It has locked itself down and accepts connections.
+    pub(super) fn is_ready(&self) -> bool {
+        self.child.is_some() && self.link.is_none()
+    }
+}
+
+impl Host {
+    /// A script wants a listener.
+    pub(super) fn listen(&mut self, script: ScriptId, wanted: script::Listen) {
+        let taken =
+            |front: &Front| front.script == script && front.listener == Some(wanted.listener);
+        if self.fronts.values().any(taken) {
+            return self.kill_script(script, "it used a listener's number twice");
+        }
+        let sockets = match wanted.interface.parse::<Interface>() {
+            Ok(interface) => interface
+                .listen(wanted.port)
+                .map_err(|error| BindFailure(&error).to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let sockets = match sockets {
+            Ok(sockets) => sockets,
+            Err(why) => {
+                tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
+                return self.tell_ended(script, wanted.listener, &why);
+            }
+        };
+        let addresses = sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect();
+        self.next_front += 1;
+        let id = FrontId(self.next_front);
+        let candidate = Candidate {
+            id: self.windows.new_secret(),
+            keys: StageKeys::public(),
+        };
+        let front = Front {
+            script,
+            listener: Some(wanted.listener),
+            name: wanted.name,
+            addresses,
+            sandbox: Vec::new(),
+            required: Some(Required {
+                candidate,
+                window: None,
+            }),
+            uses: BTreeMap::new(),
+            named_required: false,
+            named_window: false,
+            undecided: 0,
+            child: None,
+            table: Table::new(self.options.unproved),
+            link: None,
+            failures: Failures::default(),
+        };
+        self.fronts.insert(id, front);
+        // What the script says in the same breath, such as a secret, stands in the queue before
+        // this comes back: the frameserver starts with it.
+        self.store.read(move |keystore, now| {
+            let readings = super::windows::read(keystore, now);
+            Box::new(move |host: &mut Self| match readings {
+                Ok(readings) => {
+                    host.see_windows(readings);
+                    host.start_front(id, sockets);
+                }
+                Err(error) => host.front_failed(id, &error.to_string()),
+            })
+        });
+    }
+
+    fn start_front(&mut self, id: FrontId, sockets: Vec<TcpListener>) {
+        let (secrets, uses) = self.secrets_of(id);
+        let started = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()
+            .and_then(|ends| Ok((ends, self.spawn_front(id)?)));
+        let ((theirs, scripts), mut child) = match started {
+            Ok(started) => started,
+            Err(error) => return self.front_failed(id, &error.to_string()),
+        };
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let mut descriptors = vec![theirs.into_fd()];
+        descriptors.extend(sockets.into_iter().map(OwnedFd::from));
+        child.tell_with(
+            ToFrameserver::Listen(Listen {
+                role: Role::Sink,
+                secrets,
+                handshake: self.options.handshake,
+                unproved: self.options.unproved,
+                require_sandbox: self.options.require_sandbox,
+            }),
+            descriptors,
+        );
+        front.uses = uses;
+        front.child = Some(child);
+        front.link = Some(scripts.into_fd());
+    }
+
+    fn spawn_front(&self, id: FrontId) -> std::io::Result<Child<ToFrameserver>> {
+        let events = self.events.clone();
+        Child::spawn(frameserver::ROLE, move |did| {
+            let events = events.clone();
+            // The host is gone if nobody hears this.
+            async move { drop(events.send(Event::Front(id, did)).await) }
+        })
+    }
+
+    /// A listener that could not be made after all.
+    fn front_failed(&mut self, id: FrontId, why: &str) {
+        let Some(mut front) = self.fronts.remove(&id) else {
+            return;
+        };
+        tracing::error!(name = %front.name, "cannot listen: {why}");
+        if let Some(listener) = front.listener.take() {
+            self.tell_ended(front.script, listener, why);
+        }
+    }
+
+    /// The script does not want the listener any more; the clients it brought stay.
+    pub(super) fn unlisten(&mut self, script: ScriptId, listener: ListenerId) {
+        let found = self
+            .fronts
+            .iter()
+            .find(|(_, front)| front.script == script && front.listener == Some(listener));
+        if let Some((&id, _)) = found {
+            self.stop_listening(id);
+        }
+    }
+
+    fn stop_listening(&mut self, id: FrontId) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        front.listener = None;
+        front.undecided = 0;
+        match &mut front.child {
+            Some(child) => child.tell(ToFrameserver::StopListening),
+            // It was not even started.
+            None => drop(self.fronts.remove(&id)),
+        }
+        self.end_sessions(|session| session.front == id && session.stage == Stage::Undecided);
+    }
+
+    /// Turns away or cuts the sessions that are meant.
+    pub(super) fn end_sessions(&mut self, meant: impl Fn(&Session) -> bool) {
+        for (&id, session) in self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| meant(session))
+        {
+            session.stage = Stage::Ending;
+            if let Some(front) = self.fronts.get_mut(&session.front) {
+                front.tell(ToFrameserver::Drop(id));
+            }
+        }
+    }
+
+    /// The process of a script is a new one: its listeners are gone with the old one, its sessions
+    /// are not.
+    pub(super) fn relink_fronts(&mut self, script: ScriptId) {
+        let own: Vec<FrontId> = self
+            .fronts
+            .iter()
+            .filter(|(_, front)| front.script == script)
+            .map(|(id, _)| *id)
+            .collect();
+        for (id, number) in own.into_iter().zip((0..=u32::MAX).rev()) {
+            let adopted = ListenerId(number);
+            self.stop_listening(id);
+            let taken = |session: &Session| session.front == id && session.stage == Stage::Taken;
+            if !self.sessions.values().any(taken) {
+                continue;
+            }
+            match Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair() {
+                Ok((theirs, scripts)) => {
+                    if let Some(child) = self
+                        .fronts
+                        .get_mut(&id)
+                        .and_then(|front| front.child.as_mut())
+                    {
+                        child.tell_with(ToFrameserver::Relink, vec![theirs.into_fd()]);
+                    }
+                    if let Some(script) = self.scripts.get_mut(&script) {
+                        script.tell_with(ToScript::Adopt(adopted), vec![scripts.into_fd()]);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!("cannot link sessions to their script again: {error}");
+                    self.end_sessions(taken);
+                }
+            }
+        }
+    }
+
+    /// The script is gone for good: nobody new is taken for it.
+    pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
+        let own: Vec<FrontId> = self
+            .fronts
+            .iter()
+            .filter(|(_, front)| front.script == script)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in own {
+            self.stop_listening(id);
+        }
+    }
+
+    /// Ends a frameserver that broke the rules.
+    pub(super) fn kill_front(&mut self, id: FrontId, why: &str) {
+        if let Some(front) = self.fronts.get_mut(&id) {
+            tracing::error!(name = %front.name, "a frameserver is ended: {why}");
+            if let Some(child) = &mut front.child {
+                child.kill();
+            }
+        }
+    }
+
+    pub(super) fn front_did(&mut self, id: FrontId, did: Did<FromFrameserver>) {
+        match did {
+            Did::Said(message) => self.front_said(id, message),
+            Did::Garbage => {
+                if let Some(front) = self.fronts.get(&id) {
+                    tracing::error!(name = %front.name, "a frameserver sent garbage");
+                }
+            }
+            Did::Exited(status) => self.front_exited(id, status),
+        }
+    }
+
+    fn front_exited(&mut self, id: FrontId, status: Option<std::process::ExitStatus>) {
+        self.keyroom.forget(id);
+        let Some(front) = self.fronts.remove(&id) else {
+            return;
+        };
+        tracing::debug!(name = %front.name, ?status, "frameserver ended");
+        if let Some(listener) = front.listener {
+            tracing::error!(name = %front.name, ?status, "a frameserver died");
+            self.tell_ended(front.script, listener, "frameserver died");
+        }
+        let lost: BTreeSet<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.front == id)
+            .map(|(id, _)| *id)
+            .collect();
+        for session in lost {
+            self.forget_session(session);
+        }
+    }
+
+    fn front_said(&mut self, id: FrontId, message: FromFrameserver) {
+        match message {
+            FromFrameserver::Ready(sandbox) => self.front_ready(id, sandbox),
+            FromFrameserver::Failed(why) => {
+                tracing::error!("a frameserver cannot work: {why}");
+                let ended = self
+                    .fronts
+                    .get_mut(&id)
+                    .and_then(|front| Some((front.script, front.listener.take()?)));
+                if let Some((script, listener)) = ended {
+                    self.tell_ended(script, listener, &why);
+                }
+            }
+            FromFrameserver::Ask {
+                connection,
+                source,
+                ask,
+            } => {
+                if let Some(front) = self.fronts.get_mut(&id) {
+                    let effect = front.table.ask(connection, source, ask);
+                    self.perform(id, connection, effect);
+                }
+            }
+            FromFrameserver::Closed {
+                connection,
+                source,
+                why,
+            } => self.connection_closed(id, connection, source, why),
+            FromFrameserver::Gone { session, why } => {
+                tracing::debug!(session = session.0, ?why, "session gone");
+                self.session_gone(id, session);
+            }
+        }
+    }
+
+    fn front_ready(&mut self, id: FrontId, sandbox: Vec<Denied>) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let Some(scripts) = front.link.take() else {
+            return self.kill_front(id, "it was ready twice");
+        };
+        for denied in sandbox.iter().filter(|denied| denied.layer.is_none()) {
+            tracing::warn!(name = %front.name, "the sandbox does not deny {}", denied.action);
+        }
+        front.sandbox = sandbox;
+        for address in &front.addresses {
+            tracing::info!(name = %front.name, %address, "listening");
+        }
+        if let Some(listener) = front.listener
+            && let Some(script) = self.scripts.get_mut(&front.script)
+        {
+            let addresses = front.addresses.clone();
+            script.tell_with(
+                ToScript::Listening {
+                    listener,
+                    addresses,
+                },
+                vec![scripts],
+            );
+        }
+    }
+
+    fn connection_closed(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        source: SocketAddr,
+        why: Ended,
+    ) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        front.table.closed(connection);
+        tracing::debug!(name = %front.name, %source, ?why, "not let in");
+        let message = match why {
+            Ended::Violation(Violation::FirstPacket) => {
+                self.guessed(id);
+                "wrong secret".to_owned()
+            }
+            Ended::Violation(violation) => violation.to_string(),
+            Ended::Refused(Refusal::NotAccepted) => "key not accepted".to_owned(),
+            // Probes and clients that do not know our key leave by themselves.
+            Ended::Refused(Refusal::TurnedAway)
+            | Ended::Peer
+            | Ended::Told
+            | Ended::Broken
+            | Ended::Crowded => return,
+        };
+        self.tell_failure(id, format!("{source}: {message}"));
+    }
+
+    /// Tells the script of a failure that does not end its listener; not more often than it can
+    /// bear.
+    pub(super) fn tell_failure(&mut self, id: FrontId, mut message: String) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let now = Instant::now();
+        let failures = &mut front.failures;
+        if failures
+            .last
+            .is_some_and(|last| now.duration_since(last) < FAILURE_SPAN)
+        {
+            failures.suppressed = failures.suppressed.saturating_add(1);
+            return;
+        }
+        failures.last = Some(now);
+        let suppressed = std::mem::take(&mut failures.suppressed);
+        if suppressed > 0 {
+            message = format!("{message} (and {suppressed} more)");
+        }
+        if let Some(listener) = front.listener
+            && let Some(script) = self.scripts.get_mut(&front.script)
+        {
+            script.tell(ToScript::Failure { listener, message });
+        }
+    }
+
+    /// Does what the admission of a connection needs next.
+    fn perform(&mut self, id: FrontId, connection: ConnectionId, effect: Effect) {
+        match effect {
+            Effect::Lookup { key, secret } => self.look_up(id, connection, key, secret),
+            Effect::Challenge { claim, rounds } => self.challenge(id, connection, claim, rounds),
+            Effect::Commit { key, way, secret } => self.commit(id, connection, key, way, secret),
+            Effect::Answer(answer) => self.answer(id, connection, answer, None),
+            Effect::Kill(why) => self.kill_front(id, why),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        answer: Answer,
+        session: Option<SessionId>,
+    ) {
+        if let Some(front) = self.fronts.get_mut(&id) {
+            front.tell(ToFrameserver::Answer {
+                connection,
+                answer,
+                session,
+            });
+        }
+    }
+
+    fn look_up(&mut self, id: FrontId, connection: ConnectionId, key: PublicKey, secret: SecretId) {
+        let Some(front) = self.fronts.get(&id) else {
+            return;
+        };
+        let name = front.name.clone();
+        // A secret that has been replaced meanwhile is good for nothing.
+        let secret = front.uses.get(&secret).copied();
+        self.store.read(move |keystore, now| {
+            let way = admit::which_way(keystore, now, &name, &key, secret);
+            Box::new(move |host: &mut Self| {
+                let way = way.unwrap_or_else(|error| {
+                    tracing::error!("cannot look a key up: {error}");
+                    None
+                });
+                let effect = host
+                    .fronts
+                    .get_mut(&id)
+                    .and_then(|front| front.table.looked_up(connection, way));
+                if let Some(effect) = effect {
+                    host.perform(id, connection, effect);
+                }
+            })
+        });
+    }
+
+    fn challenge(&mut self, id: FrontId, connection: ConnectionId, claim: Claim, rounds: Rounds) {
+        let mut nonce = [0; 8];
+        if let Err(error) = getrandom::fill(&mut nonce) {
+            tracing::error!("no random numbers: {error}");
+            let refused = Answer::Refused(Refusal::NotAccepted);
+            return self.answer(id, connection, refused, None);
+        }
+        let work = Work {
+            claim,
+            rounds,
+            nonce,
+            then: Box::new(move |pending: Pending| {
+                Box::new(move |host: &mut Self| {
+                    host.keyroom.done();
+                    let public = host.keyroom.public();
+                    let effect = host.fronts.get_mut(&id).and_then(|front| {
+                        front.table.challenged(connection, public, nonce, pending)
+                    });
+                    if let Some(effect) = effect {
+                        host.perform(id, connection, effect);
+                    }
+                })
+            }),
+        };
+        self.keyroom.submit(id, work);
+    }
+
+    /// The one durable step: everything is checked again on the store thread, and what has to be
+    /// written is on disk before anybody hears of it.
+    fn commit(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        key: PublicKey,
+        way: Way,
+        secret: SecretId,
+    ) {
+        let Some(front) = self.fronts.get(&id) else {
+            return;
+        };
+        let crowded = front.listener.is_none() || front.undecided >= self.options.undecided;
+        let secret = front.uses.get(&secret).copied();
+        if crowded || secret.is_none() {
+            return self.committed(id, connection, None);
+        }
+        let name = front.name.clone();
+        match way {
+            Way::Known => self.store.read(move |keystore, now| {
+                let entry = match admit::which_way(keystore, now, &name, &key, secret) {
+                    Ok(Some(Way::Known)) => read_entry(keystore, now, &name, &key),
+                    Ok(_) => None,
+                    Err(error) => {
+                        tracing::error!("cannot look a key up: {error}");
+                        None
+                    }
+                };
+                Box::new(move |host: &mut Self| host.committed(id, connection, entry))
+            }),
+            Way::Window(window) => {
+                let enrol = Change::Enrol { window, key };
+                self.store.apply(vec![enrol], move |done, keystore, now| {
+                    let entry = match done {
+                        Ok(_) => read_entry(keystore, now, &name, &key),
+                        Err(error) => {
+                            tracing::warn!(%key, "not enrolled: {error}");
+                            None
+                        }
+                    };
+                    Box::new(move |host: &mut Self| {
+                        host.committed(id, connection, entry);
+                        host.read_windows();
+                    })
+                });
+            }
+        }
+    }
+
+    fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Option<Entry>) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        // What the store found good is turned away if the listener was closed, or filled up,
+        // while it looked.
+        let room = front.listener.is_some() && front.undecided < self.options.undecided;
+        let entry = entry.filter(|_| room);
+        match (front.table.committed(connection, entry.is_some()), entry) {
+            (Some(Ok(admitted)), Some(entry)) => self.admit(id, connection, admitted, &entry),
+            (Some(Err(effect)), _) => self.perform(id, connection, effect),
+            // It left before it could be let in.
+            (None, _) | (Some(Ok(_)), None) => {}
+        }
+    }
+
+    /// Registers the session; only then are its keys released and its script asked.
+    fn admit(&mut self, id: FrontId, connection: ConnectionId, peer: Admitted, entry: &Entry) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let (Some(listener), script) = (front.listener, front.script) else {
+            return;
+        };
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        let window = match peer.way {
+            Way::Window(window) => Some(window),
+            Way::Known => None,
+        };
+        let new = window.is_some() && entry.window == window;
+        tracing::info!(
+            name = %front.name, key = %peer.key, source = %peer.source, session = session.0, new,
+            "authenticated"
+        );
+        front.undecided += 1;
+        self.sessions.insert(
+            session,
+            Session {
+                front: id,
+                script,
+                key: peer.key,
+                stage: Stage::Undecided,
+            },
+        );
+        self.answer(id, connection, Answer::Session(peer.keys), Some(session));
+        if let Some(script) = self.scripts.get_mut(&script) {
+            script.tell(ToScript::Request(Request {
+                listener,
+                session,
+                key: peer.key,
+                tags: tags(entry),
+                endpoint: peer.source,
+                new,
+            }));
+        }
+    }
+}
+
+fn read_entry(keystore: &dyn Keystore, now: Now, name: &Name, key: &PublicKey) -> Option<Entry> {
+    let entry: Result<_, StoreError> = keystore.lookup(now, name, key);
+    entry.unwrap_or_else(|error| {
+        tracing::error!("cannot look a key up: {error}");
+        None
+    })
+}
+
+/// The names that a key is accepted for, as Arcan writes them.
+fn tags(entry: &Entry) -> String {
+    let scopes: Vec<&str> = entry
+        .scopes
+        .iter()
+        .map(|scope| match scope {
+            Scope::Any => "*",
+            Scope::Name(name) => name.as_str(),
+        })
+        .collect();
+    scopes.join(",")
+}
+
+/// Failures are told to a script at most once in this time.
+const FAILURE_SPAN: Duration = Duration::from_secs(1);

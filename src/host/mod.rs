@@ -1,0 +1,297 @@
+//! Who decides.
+//!
+//! The host is the small trusted process: it holds the keystore and the host's private key, binds
+//! sockets, starts the other processes, admits and revokes. It runs no Lua and reads no bytes of the
+//! network but whole handshake messages of fixed size. Everything happens on one thread, in the
+//! order in which it is reported; the store and the key room have a thread each behind it.
+//!
+//! | room | what it decides |
+//! | --- | --- |
+//! | `admit` | which step of an admission is next |
+//! | `fronts` | which frameservers run, and what their peers' questions come to |
+//! | `windows` | which secrets verify, and what scripts hear of their windows |
+//! | `sessions` | who is in |
+//! | `scripts` | which scripts run |
+//! | `control` | what an admin may ask |
+//! | `store`, `keyroom`, `child` | how work reaches the two threads and the children |
+
+mod admit;
+mod child;
+mod clock;
+pub mod control;
+mod fronts;
+mod interface;
+mod keyroom;
+mod program;
+mod scripts;
+mod sessions;
+#[cfg(test)]
+mod simulation;
+mod store;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use identity::PublicKey;
+use keystore::Keystore;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+pub use clock::Clock;
+pub use program::{Program, ProgramError};
+
+use crate::ipc::SessionId;
+use crate::ipc::admin::{FromHost, ToHost};
+use crate::ipc::frameserver::FromFrameserver;
+use crate::ipc::script::{ErrorMode, FromScript};
+use crate::wire::crypto::SecretKey;
+use child::Did;
+use fronts::Front;
+use keyroom::KeyRoom;
+use scripts::Script;
+use sessions::Session;
+use store::{Store, Then};
+
+/// How a host is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The scripts, each with a process of its own.
+    pub programs: Vec<Program>,
+    /// The words after `--`, given to every script.
+    pub arguments: Vec<String>,
+    /// Where the control socket and the scripts' own folders are.
+    pub state: PathBuf,
+    /// What an uncaught error in a script does.
+    pub errors: ErrorMode,
+    /// From an accepted connection to its proof, whatever happens in between.
+    pub handshake: Duration,
+    /// How many connections of a listener may have proved nothing yet.
+    pub unproved: u32,
+    /// How many proved clients of a listener may wait for the script's decision.
+    pub undecided: usize,
+    /// How long a window is open if nobody says.
+    pub window: Duration,
+    /// Refuse to listen unless every action that the sandbox denies is denied.
+    pub require_sandbox: bool,
+}
+
+/// Why a host does not run.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// A thread, a folder or the control socket could not be made.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The host key cannot be used.
+    #[error(
+        "the host key is damaged; restore it from a backup, or remove it to have a new one made"
+    )]
+    HostKey,
+}
+
+/// Runs the scripts until all of them have ended or a signal says so; returns the exit code.
+pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Result<u8, HostError> {
+    let public = key.public().ok_or(HostError::HostKey)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| HostError::Io {
+            what: "cannot start".into(),
+            error,
+        })?;
+    let code = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (host, events) = Host::start(options, keystore, key, public)?;
+        host.serve(events).await
+    });
+    // The two threads end with the host's handles; nothing is left to wait for.
+    runtime.shutdown_background();
+    code
+}
+
+/// What the host hears.
+enum Event {
+    /// A thread has done its work.
+    Then(Then<Host>),
+    /// A frameserver did something.
+    Front(FrontId, Did<FromFrameserver>),
+    /// A script process did something.
+    Script(ScriptId, Did<FromScript>),
+    /// An admin asks.
+    Admin(ToHost, oneshot::Sender<FromHost>),
+    /// A signal says that it is time to go.
+    Stop,
+}
+
+/// One of the host's frameservers; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct FrontId(u32);
+
+/// One of the host's scripts, through all restarts of its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct ScriptId(u32);
+
+/// Everything the host knows.
+struct Host {
+    options: Options,
+    store: Store<Self>,
+    keyroom: KeyRoom<FrontId, Self>,
+    events: mpsc::Sender<Event>,
+    scripts: BTreeMap<ScriptId, Script>,
+    fronts: BTreeMap<FrontId, Front>,
+    sessions: BTreeMap<SessionId, Session>,
+    windows: windows::Windows,
+    revocations: Vec<sessions::Revocation>,
+    /// Scripts that have ended, and when their clients are cut.
+    leaving: Vec<(ScriptId, Instant)>,
+    next_front: u32,
+    next_session: u64,
+    /// When whatever still runs is killed, once the end has begun.
+    stopping: Option<Instant>,
+    /// The highest exit code of the scripts that have ended.
+    code: u8,
+}
+
+impl Host {
+    fn start(
+        options: Options,
+        keystore: Box<dyn Keystore>,
+        key: SecretKey,
+        public: PublicKey,
+    ) -> Result<(Self, mpsc::Receiver<Event>), HostError> {
+        let (events, heard) = mpsc::channel(EVENTS);
+        let deliver = |events: mpsc::Sender<Event>| {
+            // Nobody listens only when the host is gone.
+            move |then| drop(events.blocking_send(Event::Then(then)))
+        };
+        let thread = |error| HostError::Io {
+            what: "cannot start a thread".into(),
+            error,
+        };
+        let clock = Clock::new();
+        let store = Store::start(keystore, clock, deliver(events.clone())).map_err(thread)?;
+        let keyroom = KeyRoom::start(key, public, deliver(events.clone())).map_err(thread)?;
+        control::serve(&options.state, events.clone()).map_err(|error| HostError::Io {
+            what: format!(
+                "cannot make the control socket in {}",
+                options.state.display()
+            ),
+            error,
+        })?;
+        let mut host = Self {
+            options,
+            store,
+            keyroom,
+            events,
+            scripts: BTreeMap::new(),
+            fronts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            windows: windows::Windows::default(),
+            revocations: Vec::new(),
+            leaving: Vec::new(),
+            next_front: 0,
+            next_session: 0,
+            stopping: None,
+            code: 0,
+        };
+        host.read_windows();
+        host.start_scripts()?;
+        Ok((host, heard))
+    }
+
+    async fn serve(mut self, mut events: mpsc::Receiver<Event>) -> Result<u8, HostError> {
+        let signals = self.events.clone();
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if signals.send(Event::Stop).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while !self.is_done() {
+            tokio::select! {
+                Some(event) = events.recv() => self.hear(event),
+                _ = tick.tick() => self.tick(),
+            }
+        }
+        Ok(self.code)
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Then(then) => then(self),
+            Event::Front(front, did) => self.front_did(front, did),
+            Event::Script(script, did) => self.script_did(script, did),
+            Event::Admin(request, reply) => self.admin(request, reply),
+            Event::Stop if self.stopping.is_some() => {
+                tracing::warn!("told to stop twice: ending at once");
+                self.scripts.clear();
+                self.fronts.clear();
+            }
+            Event::Stop => {
+                tracing::info!("ending");
+                self.stop();
+            }
+        }
+    }
+
+    /// What has to be looked at now and then.
+    fn tick(&mut self) {
+        self.watch_windows();
+        self.overdue_revocations();
+        self.cut_leaving();
+        if self
+            .stopping
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
+            tracing::warn!("some process did not end in time");
+            self.scripts.clear();
+            self.fronts.clear();
+        }
+    }
+
+    /// Begins the end: scripts are told, and what has not ended in time is killed.
+    fn stop(&mut self) {
+        self.stopping = Some(Instant::now() + PATIENCE);
+        for script in self.scripts.values_mut() {
+            script.tell(crate::ipc::script::ToScript::Stop);
+        }
+    }
+
+    /// All scripts have ended, and the frameservers have closed their peers' connections.
+    fn is_done(&self) -> bool {
+        self.scripts.is_empty() && self.fronts.is_empty()
+    }
+}
+
+fn no_signals(error: io::Error) -> HostError {
+    HostError::Io {
+        what: "cannot wait for signals".into(),
+        error,
+    }
+}
+
+/// Reports that may pile up before children are made to wait.
+const EVENTS: usize = 1024;
+
+/// How often windows are looked at for having expired.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long everything has to end by itself.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,243 @@
+//! Which scripts run.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::child::{Child, Did};
+use super::{Event, Host, HostError, Program, ScriptId};
+use crate::ipc::ListenerId;
+use crate::ipc::script::{FromScript, Run, ToScript};
+use crate::script;
+
+/// A script, through all restarts of its process.
+#[derive(Debug)]
+pub(super) struct Script {
+    program: Program,
+    child: Child<ToScript>,
+    /// When its process was started again, lately.
+    restarts: VecDeque<Instant>,
+    /// What it wanted to end with, if it has said so.
+    exit: Option<Exit>,
+}
+
+#[derive(Debug)]
+struct Exit {
+    code: u8,
+    silent: bool,
+}
+
+impl Script {
+    /// The script as its author named it.
+    pub(super) fn name(&self) -> &str {
+        &self.program.appl
+    }
+
+    pub(super) fn tell(&mut self, message: ToScript) {
+        self.child.tell(message);
+    }
+
+    pub(super) fn tell_with(&mut self, message: ToScript, descriptors: Vec<OwnedFd>) {
+        self.child.tell_with(message, descriptors);
+    }
+}
+
+impl Host {
+    pub(super) fn start_scripts(&mut self) -> Result<(), HostError> {
+        for (number, program) in (0..).zip(self.options.programs.clone()) {
+            let id = ScriptId(number);
+            let child = self.spawn_script(id, &program)?;
+            let script = Script {
+                program,
+                child,
+                restarts: VecDeque::new(),
+                exit: None,
+            };
+            self.scripts.insert(id, script);
+        }
+        Ok(())
+    }
+
+    fn spawn_script(&self, id: ScriptId, program: &Program) -> Result<Child<ToScript>, HostError> {
+        let own = |kind: &str| own_folder(&self.options.state, kind, &program.appl);
+        let run = Run {
+            program: program.file.clone(),
+            appl: program.appl.clone(),
+            directory: program.directory,
+            arguments: self.options.arguments.clone(),
+            state: own("appl")?,
+            temporary: own("temporary")?,
+            errors: self.options.errors,
+        };
+        let events = self.events.clone();
+        let child = Child::spawn(script::ROLE, move |did| {
+            let events = events.clone();
+            // The host is gone if nobody hears this.
+            async move { drop(events.send(Event::Script(id, did)).await) }
+        });
+        let mut child = child.map_err(|error| HostError::Io {
+            what: format!("cannot start a process for {}", program.file.display()),
+            error,
+        })?;
+        tracing::debug!(pid = child.pid(), script = %program.file.display(), "script process");
+        child.tell(ToScript::Run(run));
+        Ok(child)
+    }
+
+    pub(super) fn script_did(&mut self, id: ScriptId, did: Did<FromScript>) {
+        match did {
+            Did::Said(message) => self.script_said(id, message),
+            Did::Garbage => tracing::error!(script = id.0, "a script process sent garbage"),
+            Did::Exited(status) => {
+                tracing::debug!(script = id.0, ?status, "script process ended");
+                self.script_exited(id);
+            }
+        }
+    }
+
+    fn script_said(&mut self, id: ScriptId, message: FromScript) {
+        match message {
+            FromScript::Listen(listen) => self.listen(id, listen),
+            FromScript::Secret(wanted) => self.secret(id, wanted),
+            FromScript::Decide { session, accept } => self.decide(id, session, accept),
+            FromScript::Unlisten(listener) => self.unlisten(id, listener),
+            FromScript::Started => tracing::info!(script = id.0, "running"),
+            FromScript::Exit {
+                code,
+                silent,
+                message,
+            } => {
+                if !message.is_empty() {
+                    tracing::info!(script = id.0, code, message, "script ends");
+                }
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.exit = Some(Exit { code, silent });
+                }
+            }
+        }
+    }
+
+    /// Ends a script process that broke the rules; it is started again like one that crashed.
+    pub(super) fn kill_script(&mut self, id: ScriptId, why: &str) {
+        tracing::error!(script = id.0, "a script process is ended: {why}");
+        if let Some(script) = self.scripts.get_mut(&id) {
+            script.child.kill();
+        }
+    }
+
+    fn script_exited(&mut self, id: ScriptId) {
+        let Some(script) = self.scripts.get_mut(&id) else {
+            return;
+        };
+        if let Some(exit) = script.exit.take() {
+            self.code = self.code.max(exit.code);
+            return self.remove_script(id, exit.silent);
+        }
+        if self.stopping.is_some() {
+            return self.remove_script(id, false);
+        }
+        let now = Instant::now();
+        script
+            .restarts
+            .retain(|when| now.duration_since(*when) < RESTART_SPAN);
+        if script.restarts.len() >= RESTARTS {
+            let file = script.program.file.display();
+            tracing::error!(
+                "{file}: its process died {} times within {} s; it is not started again",
+                RESTARTS + 1,
+                RESTART_SPAN.as_secs(),
+            );
+            self.code = self.code.max(1);
+            return self.remove_script(id, false);
+        }
+        script.restarts.push_back(now);
+        let program = script.program.clone();
+        tracing::warn!(
+            "{}: its process died; starting it again",
+            program.file.display()
+        );
+        match self.spawn_script(id, &program) {
+            Ok(child) => {
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.child = child;
+                }
+                self.relink_fronts(id);
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                self.code = self.code.max(1);
+                self.remove_script(id, false);
+            }
+        }
+    }
+
+    /// The script is done. It has said goodbye to its clients past the host; those that have not
+    /// gone in time are cut, and all of them at once if it left in silence.
+    fn remove_script(&mut self, id: ScriptId, silent: bool) {
+        self.scripts.remove(&id);
+        self.stop_fronts_of(id);
+        let time = if silent { Duration::ZERO } else { FAREWELL };
+        self.leaving.push((id, Instant::now() + time));
+        if self.scripts.is_empty() {
+            let deadline = Instant::now() + super::PATIENCE;
+            self.stopping.get_or_insert(deadline);
+        }
+        self.cut_leaving();
+    }
+
+    /// Cuts the clients of scripts that have been gone for long enough.
+    pub(super) fn cut_leaving(&mut self) {
+        let now = Instant::now();
+        for (script, deadline) in std::mem::take(&mut self.leaving) {
+            if deadline <= now {
+                self.end_sessions(|session| session.script == script);
+            } else {
+                self.leaving.push((script, deadline));
+            }
+        }
+    }
+
+    /// Ends the listener's script process' view of it.
+    pub(super) fn tell_ended(&mut self, script: ScriptId, listener: ListenerId, why: &str) {
+        if let Some(script) = self.scripts.get_mut(&script) {
+            let mut last_words = why.to_owned();
+            let mut end = last_words.len().min(MAX_LAST_WORDS);
+            while !last_words.is_char_boundary(end) {
+                end -= 1;
+            }
+            last_words.truncate(end);
+            script.tell(ToScript::Ended {
+                listener,
+                last_words,
+            });
+        }
+    }
+}
+
+/// Makes a script's own folder, which is nobody else's.
+fn own_folder(state: &Path, kind: &str, appl: &str) -> Result<PathBuf, HostError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = state.join(kind).join(appl);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| HostError::Io {
+            what: format!("cannot make the folder {}", folder.display()),
+            error,
+        })?;
+    Ok(folder)
+}
+
+/// How long clients have to take a script's last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// As many restarts within this span are borne.
+const RESTARTS: usize = 3;
+const RESTART_SPAN: Duration = Duration::from_secs(10);
+
+/// What Arcan's event has room for, in bytes.
+const MAX_LAST_WORDS: usize = 31;

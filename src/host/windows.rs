@@ -1,0 +1,396 @@
+//! Which secrets verify, and what scripts hear of their windows.
+//!
+//! The store knows what is true of a window; here is only what was seen of it last, so that every
+//! change, whoever made it, is noticed in one place: by comparing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use identity::{Name, Secret};
+use keystore::{
+    Change, Keystore, Now, OpenWindow, Origin, StoreError, Window, WindowEnd, WindowId,
+};
+
+use super::admit::Use;
+use super::{FrontId, Host, ScriptId};
+use crate::ipc::frameserver::{Candidate, Listen, ToFrameserver};
+use crate::ipc::script::{ToScript, Wanted, WindowEvent};
+use crate::wire::a12::{SecretId, StageKeys};
+
+/// The windows as they were seen last.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    seen: BTreeMap<WindowId, Seen>,
+    next_secret: u32,
+}
+
+/// One window, and what its secret is good for.
+#[derive(Debug)]
+struct Seen {
+    window: Window,
+    left: u32,
+    candidate: Option<Candidate>,
+}
+
+impl Windows {
+    /// A number for a secret, never used twice.
+    pub(super) fn new_secret(&mut self) -> SecretId {
+        self.next_secret += 1;
+        SecretId(self.next_secret)
+    }
+
+    /// The windows whose secrets verify beside a listener's required one; the youngest come first,
+    /// open ones before those that have ended.
+    fn candidates(&self, name: &Name) -> Vec<(&Candidate, WindowId)> {
+        let mut found: Vec<&Seen> = self
+            .seen
+            .values()
+            .filter(|seen| seen.window.name == *name && seen.window.origin == Origin::Admin)
+            .collect();
+        found.sort_by_key(|seen| {
+            (
+                seen.left == 0,
+                std::cmp::Reverse(seen.window.opened.wall_ms),
+            )
+        });
+        found
+            .into_iter()
+            .filter_map(|seen| Some((seen.candidate.as_ref()?, seen.window.id)))
+            .take(Listen::MAX_SECRETS - 1)
+            .collect()
+    }
+}
+
+/// A window as the store thread has read it.
+pub(super) struct Reading {
+    window: Window,
+    left: u32,
+    keys: Option<StageKeys>,
+}
+
+/// Reads all windows, with the keys derived from their secrets.
+pub(super) fn read(keystore: &dyn Keystore, now: Now) -> Result<Vec<Reading>, StoreError> {
+    let mut readings = Vec::new();
+    let highest = keystore.highest_wall_ms();
+    for window in keystore.windows(now)? {
+        let secret = keystore.window_secret(window.id)?;
+        readings.push(Reading {
+            left: window.left(now, highest),
+            keys: secret.as_ref().map(StageKeys::initial),
+            window,
+        });
+    }
+    Ok(readings)
+}
+
+impl Host {
+    /// Looks at all windows again; call it after every change that may have touched one.
+    pub(super) fn read_windows(&mut self) {
+        self.store.read(move |keystore, now| {
+            let readings = read(keystore, now);
+            Box::new(move |host: &mut Self| match readings {
+                Ok(readings) => host.see_windows(readings),
+                Err(error) => tracing::error!("cannot read the windows: {error}"),
+            })
+        });
+    }
+
+    /// Compares what is with what was, tells the scripts, and hands the frameservers their secrets.
+    pub(super) fn see_windows(&mut self, readings: Vec<Reading>) {
+        let mut before = std::mem::take(&mut self.windows.seen);
+        let mut news = Vec::new();
+        for Reading { window, left, keys } in readings {
+            let old = before.remove(&window.id);
+            news.extend(
+                changes(old.as_ref(), &window, left)
+                    .map(|event| (window.name.clone(), event, left)),
+            );
+            // A window keeps its number as long as it keeps its secret.
+            let candidate = match (old.and_then(|old| old.candidate), keys) {
+                (Some(candidate), Some(_)) => Some(candidate),
+                (None, Some(keys)) => Some(Candidate {
+                    id: self.windows.new_secret(),
+                    keys,
+                }),
+                (_, None) => None,
+            };
+            let seen = Seen {
+                window,
+                left,
+                candidate,
+            };
+            self.windows.seen.insert(seen.window.id, seen);
+        }
+        for (name, event, left) in news {
+            tracing::info!(%name, ?event, left, "window");
+            self.tell_listeners(&name, event, left);
+        }
+        self.update_secrets();
+    }
+
+    fn tell_listeners(&mut self, name: &Name, event: WindowEvent, left: u32) {
+        for front in self.fronts.values().filter(|front| front.name == *name) {
+            let Some(listener) = front.listener else {
+                continue;
+            };
+            if let Some(script) = self.scripts.get_mut(&front.script) {
+                script.tell(ToScript::Window {
+                    listener,
+                    event,
+                    left,
+                });
+            }
+        }
+    }
+
+    /// Every secret that a listener takes now, and what it is good for.
+    pub(super) fn secrets_of(&self, front: FrontId) -> (Vec<Candidate>, BTreeMap<SecretId, Use>) {
+        let Some(front) = self.fronts.get(&front) else {
+            return Default::default();
+        };
+        let mut candidates = Vec::new();
+        let mut uses = BTreeMap::new();
+        if let Some(required) = &front.required {
+            uses.insert(required.candidate.id, Use::Required(required.window));
+            candidates.push(required.candidate.clone());
+        }
+        for (candidate, window) in self.windows.candidates(&front.name) {
+            uses.insert(candidate.id, Use::Window(window));
+            candidates.push(candidate.clone());
+        }
+        (candidates, uses)
+    }
+
+    /// Tells the frameservers whose secrets have changed.
+    pub(super) fn update_secrets(&mut self) {
+        let ids: Vec<FrontId> = self.fronts.keys().copied().collect();
+        for id in ids {
+            let (candidates, uses) = self.secrets_of(id);
+            let Some(front) = self.fronts.get_mut(&id) else {
+                continue;
+            };
+            if front.uses != uses {
+                front.uses = uses;
+                front.tell(ToFrameserver::Secrets(candidates));
+            }
+        }
+    }
+
+    /// A script wants a secret on its listener.
+    pub(super) fn secret(&mut self, script: ScriptId, wanted: Wanted) {
+        let Some((&id, front)) = self
+            .fronts
+            .iter_mut()
+            .find(|(_, front)| front.script == script && front.listener == Some(wanted.listener))
+        else {
+            // The listener has ended; its script will hear of that.
+            return;
+        };
+        let named = if wanted.required {
+            &mut front.named_required
+        } else {
+            &mut front.named_window
+        };
+        let first = !std::mem::replace(named, true);
+        let old = if wanted.required {
+            // Nobody gets in by the secret that was replaced, from this moment on.
+            front.required.take().and_then(|required| required.window)
+        } else {
+            None
+        };
+        let name = front.name.clone();
+        self.update_secrets();
+        let origin = if wanted.required {
+            Origin::Script
+        } else {
+            Origin::Admin
+        };
+        self.store.read(move |keystore, now| {
+            let found = keystore
+                .find_window(now, &name, &wanted.secret)
+                .map(|found| {
+                    found
+                        .filter(|window| window.origin == origin)
+                        .map(|window| (window.id, window.left(now, keystore.highest_wall_ms())))
+                });
+            Box::new(move |host: &mut Self| {
+                let same = match found {
+                    Ok(found) => found,
+                    Err(error) => return host.window_failed(id, wanted, &error.to_string()),
+                };
+                match same {
+                    Some((window, left)) if first => host.resume_window(id, wanted, window, left),
+                    same => {
+                        let ended = old.into_iter().chain(same.map(|(window, _)| window));
+                        host.open_script_window(id, wanted, origin, ended.collect());
+                    }
+                }
+            })
+        });
+    }
+
+    /// The first secret after a start is one that has a window already: what was left of it goes on.
+    fn resume_window(&mut self, front: FrontId, wanted: Wanted, window: WindowId, left: u32) {
+        self.require(front, &wanted, Some(window));
+        let listener = wanted.listener;
+        let script = self.fronts.get(&front).map(|front| front.script);
+        if let Some(script) = script.and_then(|script| self.scripts.get_mut(&script)) {
+            script.tell(ToScript::Window {
+                listener,
+                event: WindowEvent::Resumed,
+                left,
+            });
+        }
+    }
+
+    fn open_script_window(
+        &mut self,
+        front: FrontId,
+        wanted: Wanted,
+        origin: Origin,
+        replaced: Vec<WindowId>,
+    ) {
+        let Some(name) = self.fronts.get(&front).map(|front| front.name.clone()) else {
+            return;
+        };
+        let mut changes: Vec<Change> = replaced
+            .into_iter()
+            .map(|window| Change::CloseWindow {
+                window,
+                why: WindowEnd::Replaced,
+            })
+            .collect();
+        let mut opened = None;
+        if wanted.count > 0 {
+            let lasts = wanted
+                .seconds
+                .map_or(self.options.window, Duration::from_secs);
+            match self.new_window(
+                name,
+                wanted.secret.clone(),
+                wanted.count,
+                lasts,
+                origin,
+                true,
+            ) {
+                Ok(open) => {
+                    opened = Some(open.id);
+                    changes.push(Change::OpenWindow(open));
+                }
+                Err(error) => return self.window_failed(front, wanted, &error),
+            }
+        }
+        if changes.is_empty() {
+            return self.require(front, &wanted, None);
+        }
+        self.store.apply(changes, move |done, _, _| {
+            let done = done.map_err(|error| error.to_string());
+            Box::new(move |host: &mut Self| match done {
+                Ok(_) => host.require(front, &wanted, opened),
+                Err(error) => host.window_failed(front, wanted, &error),
+            })
+        });
+    }
+
+    /// A window to be opened, with a random number.
+    pub(super) fn new_window(
+        &self,
+        name: Name,
+        secret: Secret,
+        count: u32,
+        lasts: Duration,
+        origin: Origin,
+        human: bool,
+    ) -> Result<OpenWindow, String> {
+        let id = getrandom::u64().map_err(|error| format!("no random numbers: {error}"))?;
+        Ok(OpenWindow {
+            id: WindowId(id),
+            name,
+            secret,
+            human,
+            count,
+            lasts_ms: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
+            origin,
+        })
+    }
+
+    /// Puts a secret in force, with the window that it opens.
+    fn require(&mut self, front: FrontId, wanted: &Wanted, window: Option<WindowId>) {
+        if wanted.required {
+            let candidate = Candidate {
+                id: self.windows.new_secret(),
+                keys: StageKeys::initial(&wanted.secret),
+            };
+            if let Some(front) = self.fronts.get_mut(&front) {
+                front.required = Some(Required { candidate, window });
+            }
+        }
+        self.read_windows();
+    }
+
+    /// The window could not be opened. The secret is in force all the same: whoever asked for it
+    /// must not end up with a listener that takes another.
+    fn window_failed(&mut self, front: FrontId, wanted: Wanted, error: &str) {
+        self.require(front, &wanted, None);
+        self.tell_failure(front, format!("no window: {error}"));
+    }
+
+    /// Windows end by themselves, too: while one is open, they are looked at now and then.
+    pub(super) fn watch_windows(&mut self) {
+        if self.windows.seen.values().any(|seen| seen.left > 0) {
+            self.read_windows();
+        }
+    }
+
+    /// Somebody tried a first packet that verifies under no secret.
+    pub(super) fn guessed(&mut self, front: FrontId) {
+        let Some(name) = self.fronts.get(&front).map(|front| &front.name) else {
+            return;
+        };
+        let changes: Vec<Change> = self
+            .windows
+            .seen
+            .values()
+            .filter(|seen| seen.window.name == *name && seen.window.human && seen.left > 0)
+            .map(|seen| Change::Guesses {
+                window: seen.window.id,
+                more: 1,
+            })
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
+        self.store.apply(changes, |done, _, _| {
+            Box::new(move |host: &mut Self| match done {
+                Ok(_) => host.read_windows(),
+                // It ended while the guess was being made.
+                Err(keystore::ApplyError::WindowShut | keystore::ApplyError::NoSuchWindow) => {}
+                Err(error) => tracing::error!("cannot count a guess: {error}"),
+            })
+        });
+    }
+}
+
+/// A secret that everybody has to know.
+#[derive(Debug)]
+pub(super) struct Required {
+    pub(super) candidate: Candidate,
+    /// The window that it opens for unknown keys.
+    pub(super) window: Option<WindowId>,
+}
+
+/// What has become of a window since it was seen last.
+fn changes(old: Option<&Seen>, window: &Window, left: u32) -> impl Iterator<Item = WindowEvent> {
+    let opened = (old.is_none() && left > 0).then_some(WindowEvent::Opened);
+    let enrolled = old
+        .is_some_and(|old| old.window.enrolled.len() < window.enrolled.len())
+        .then_some(WindowEvent::Enrolled);
+    let ended = match &window.ended {
+        _ if old.is_none_or(|old| old.left == 0) || left > 0 => None,
+        Some((WindowEnd::Spent, _)) => Some(WindowEvent::Spent),
+        Some((WindowEnd::Closed | WindowEnd::Replaced, _)) => Some(WindowEvent::Closed),
+        Some((WindowEnd::Guessed, _)) => Some(WindowEvent::Guessed),
+        Some((WindowEnd::Expired, _)) | None => Some(WindowEvent::Expired),
+    };
+    opened.into_iter().chain(enrolled).chain(ended)
+}
