@@ -9,11 +9,13 @@
 //! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
 //! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
 //! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
+//! | [`cli`] | the command line |
 //!
 //! Who is known is kept by a crate of its own, `keystore`; the words for who somebody is (public
 //! key, name, secret, fingerprint) are in `identity`. Dependencies between rooms point one way
 //! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
 
+pub mod cli;
 pub mod frameserver;
 pub mod host;
 pub mod ipc;

@@ -1,0 +1,175 @@
+//! Whom to connect to, as it is written on the command line.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use identity::{Name, NameError};
+use thiserror::Error;
+
+/// What `connect` is given: an address, or `@` and the tag of a server that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Server {
+    Tag(Name),
+    Address(Address),
+}
+
+/// A host and a port: `host`, `host:port`, `v6`, `[v6]`, `[v6]:port`, with or without `a12://`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    /// A name or an address, without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Address {
+    /// The port of a12.
+    pub(super) const PORT: u16 = 6680;
+}
+
+/// Why a text is not a [`Server`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum AddressError {
+    #[error("nothing to connect to: give HOST, HOST:PORT or @TAG")]
+    Empty,
+    #[error("after '@' comes the tag of a known server: {0}")]
+    Tag(#[from] NameError),
+    #[error("{0:?} is no port: it is a number from 1 to 65535")]
+    Port(String),
+    #[error("{0:?} is neither a name nor an address")]
+    Host(String),
+    #[error("{0:?} is another protocol; this one is a12://")]
+    Scheme(String),
+}
+
+impl FromStr for Server {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix('@') {
+            Some(tag) => Ok(Self::Tag(tag.parse()?)),
+            None => Ok(Self::Address(text.parse()?)),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let text = match text.split_once("://") {
+            Some(("a12", rest)) => rest,
+            Some((other, _)) => return Err(AddressError::Scheme(format!("{other}://"))),
+            None => text,
+        };
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest
+                    .split_once(']')
+                    .ok_or_else(|| AddressError::Host(text.into()))?;
+                if !is_v6(host) {
+                    return Err(AddressError::Host(host.into()));
+                }
+                match port.strip_prefix(':') {
+                    Some(port) => (host, Some(port)),
+                    None if port.is_empty() => (host, None),
+                    None => return Err(AddressError::Host(text.into())),
+                }
+            }
+            None if is_v6(text) => (text, None),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        if host.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        if host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]/@".contains(c)) {
+            return Err(AddressError::Host(host.into()));
+        }
+        let port = match port {
+            None => Self::PORT,
+            Some(digits) => match digits.parse() {
+                Ok(port) if port != 0 => port,
+                _ => return Err(AddressError::Port(digits.into())),
+            },
+        };
+        Ok(Self {
+            host: host.into(),
+            port,
+        })
+    }
+}
+
+/// Whether this is a v6 address, perhaps with the interface of a link-local one.
+fn is_v6(text: &str) -> bool {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn address(text: &str, host: &str, port: u16) {
+        let expected = Address {
+            host: host.into(),
+            port,
+        };
+        assert_eq!(text.parse::<Server>(), Ok(Server::Address(expected)));
+    }
+
+    #[test]
+    fn all_forms_of_an_address() {
+        address("example.org", "example.org", 6680);
+        address("example.org:7000", "example.org", 7000);
+        address("192.0.2.1", "192.0.2.1", 6680);
+        address("192.0.2.1:1", "192.0.2.1", 1);
+        address("[2001:db8::1]:7000", "2001:db8::1", 7000);
+        address("[2001:db8::1]", "2001:db8::1", 6680);
+        address("2001:db8::1", "2001:db8::1", 6680);
+        address("::1", "::1", 6680);
+        address("fe80::1%eth0", "fe80::1%eth0", 6680);
+        address("a12://example.org:7000", "example.org", 7000);
+        let tag = Server::Tag(Name::parse("home").unwrap());
+        assert_eq!("@home".parse::<Server>(), Ok(tag));
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        let error = |text: &str| text.parse::<Server>().unwrap_err().to_string();
+        assert!(error("").contains("HOST, HOST:PORT or @TAG"));
+        assert!(error(":80").contains("HOST, HOST:PORT or @TAG"));
+        assert!(error("host:0").contains("1 to 65535"));
+        assert!(error("host:65536").contains("1 to 65535"));
+        assert!(error("host:").contains("1 to 65535"));
+        assert!(error("[::1").contains("neither a name nor an address"));
+        assert!(error("[::1]x").contains("neither a name nor an address"));
+        assert!(error("[host]:80").contains("neither a name nor an address"));
+        assert!(error("a b").contains("neither a name nor an address"));
+        assert!(error("http://host").contains("a12://"));
+        assert!(error("@").contains("tag"));
+        assert!(error("@a:b").contains("':'"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_written_as_it_is_read(text in "[a-z0-9.:%@\\[\\]-]{0,24}") {
+            if let Ok(Server::Address(address)) = text.parse() {
+                prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
+            }
+        }
+    }
+}

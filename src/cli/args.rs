@@ -1,0 +1,379 @@
+//! The command line: each flag is defined once, and help, manual and completions follow from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use identity::{Name, NameError};
+use keystore::Scope;
+
+use super::address::Server;
+use super::{duration, exit::Exit};
+use crate::ipc::script::ErrorMode;
+
+/// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
+#[derive(Debug, Parser)]
+#[command(name = "moonport", version, after_help = Exit::table(), max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Where keys, windows and the scripts' state are kept [default: $XDG_STATE_HOME/moonport, or
+    /// ~/.local/state/moonport]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(super) state_dir: Option<PathBuf>,
+    /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as
+    /// moonport::host=debug [default: info for `run`, else warn]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(super) log: Option<String>,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+    /// Whether to use colour; NO_COLOR in the environment means never, too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// One line of text for each
+    Text,
+    /// One JSON object for each
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run scripts, each in a process of its own, until all have ended
+    Run(Run),
+    /// Show in a few seconds what this does: a host, a window, clients, a refusal
+    Demo,
+    /// Connect to a host: lines of standard input are sent, what it says is printed
+    Connect(Connect),
+    /// The keys that are accepted, and the host's own
+    #[command(subcommand)]
+    Key(Key),
+    /// Windows: counted, timed permissions to learn unknown keys by a secret
+    #[command(subcommand)]
+    Window(Window),
+    /// Show what runs
+    Status(Json),
+    /// Print LuaLS definitions of everything a script can call
+    Stubs,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all pages into a directory
+    Man {
+        /// Where to write them; made if it is not there
+        #[arg(value_hint = clap::ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Lua files, or appl directories (NAME with NAME.lua in it)
+    #[arg(required = true, value_name = "SCRIPT", value_hint = clap::ValueHint::AnyPath)]
+    pub(super) scripts: Vec<PathBuf>,
+    /// Words for the scripts
+    #[arg(last = true)]
+    pub(super) arguments: Vec<String>,
+    /// Whether to listen where something that the sandbox should deny is not denied
+    #[arg(long, value_name = "HOW", default_value = "best-effort")]
+    pub(super) sandbox: Sandbox,
+    /// What an error that a script does not catch ends
+    #[arg(long, value_name = "MODE", default_value = "isolate")]
+    pub(super) errors: Errors,
+    /// How long a client may take from connecting to having proved its key
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    pub(super) handshake_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sandbox {
+    /// Deny what this kernel can deny, and log the rest
+    BestEffort,
+    /// Refuse to listen unless everything is denied
+    Require,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Errors {
+    /// What it happened in: that client, that request
+    Isolate,
+    /// The script, as in Arcan
+    Classic,
+    /// The script; so does an unknown upper-case global
+    Strict,
+}
+
+impl From<Errors> for ErrorMode {
+    fn from(errors: Errors) -> Self {
+        match errors {
+            Errors::Isolate => Self::Isolate,
+            Errors::Classic => Self::Classic,
+            Errors::Strict => Self::Strict,
+        }
+    }
+}
+
+/// Connect to a host as a source.
+///
+/// The first time, the server's key is shown and asked for; compare its words with those that
+/// `moonport key host` prints over there. With --tag the server is remembered, once it has proved
+/// that key, and is @TAG from then on.
+#[derive(Debug, Args)]
+pub(super) struct Connect {
+    /// HOST, HOST:PORT, [V6]:PORT or @TAG
+    #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
+    pub(super) server: Server,
+    /// The key that the server must have: base64, hex, a file with it, or - for standard input
+    #[arg(long, value_name = "KEY")]
+    pub(super) server_key: Option<String>,
+    #[command(flatten)]
+    pub(super) secret: SecretSource,
+    /// Remember the server under this tag once it has proved its key
+    #[arg(long, value_name = "NAME")]
+    pub(super) tag: Option<Name>,
+    /// The title to register with
+    #[arg(long = "name", value_name = "TITLE", default_value = "moonport")]
+    pub(super) title: String,
+    /// Our own key: a file, made on first use [default: client/identity in the state directory]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) identity: Option<PathBuf>,
+    /// Make one round: faster, but an eavesdropper who knows the secret sees our key
+    #[arg(long)]
+    pub(super) one_round: bool,
+    /// Only ask what the other side is
+    #[arg(long)]
+    pub(super) probe: bool,
+    /// Print JSON
+    #[arg(long, requires = "probe")]
+    pub(super) json: bool,
+    /// Stay connected when standard input ends
+    #[arg(long, conflicts_with = "probe")]
+    pub(super) stay: bool,
+    /// How long connecting and the handshake may take, each
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    pub(super) handshake_timeout: Duration,
+    /// Say on standard error what else happens
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// Where a secret comes from: never from the command line or the environment, which others can see.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct SecretSource {
+    /// Read the secret from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) secret_file: Option<PathBuf>,
+    /// Read the secret from this open descriptor
+    #[arg(long, value_name = "N")]
+    pub(super) secret_fd: Option<u32>,
+    /// Ask for the secret on the terminal
+    #[arg(long)]
+    pub(super) ask_secret: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Print the accepted keys
+    List {
+        /// Only those that are accepted for this name, or for * (all)
+        #[arg(long, value_name = "NAME", value_parser = scope)]
+        scope: Option<Scope>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Accept a key for a name
+    Accept {
+        /// Base64, hex, a file with it, - for standard input; or the label or the beginning of one
+        /// that is known
+        key: String,
+        /// The name, or * for all names
+        #[arg(long, value_name = "NAME", value_parser = scope)]
+        scope: Scope,
+        /// What to call it
+        #[arg(long)]
+        label: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Forget a key, and end its sessions
+    Remove {
+        /// Its label, its beginning, or all of it
+        key: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print the host's own public key, as its clients are shown it
+    Host(Json),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Window {
+    /// Let unknown keys in that know a secret, so many and so long
+    Open(Open),
+    /// Print the windows, and what they have let in
+    List(Json),
+    /// Close a window
+    Close {
+        /// Its number or the beginning of it; or a name that has only one
+        window: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Open {
+    /// The name that the keys will be accepted for
+    pub(super) name: Name,
+    /// How many keys
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) count: u32,
+    /// How long
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    pub(super) lasts: Duration,
+    /// Make up a secret that nobody can guess; the default
+    #[arg(long, conflicts_with = "SecretSource")]
+    pub(super) generate: bool,
+    #[command(flatten)]
+    pub(super) secret: SecretSource,
+    /// Show the secret as a QR code, too
+    #[arg(long, conflicts_with = "json")]
+    pub(super) qr: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `*`, or a name.
+fn scope(text: &str) -> Result<Scope, NameError> {
+    match text {
+        "*" => Ok(Scope::Any),
+        name => Ok(Scope::Name(name.parse()?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Command, ErrorKind> {
+        match Cli::try_parse_from(line.split_whitespace()) {
+            Ok(cli) => Ok(cli.command),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scripts_and_their_words_are_told_apart() {
+        let Ok(Command::Run(run)) = parse("moonport run a.lua b.lua -- 6680 --x") else {
+            panic!("no run");
+        };
+        assert_eq!(run.scripts.len(), 2);
+        assert_eq!(run.arguments, ["6680", "--x"]);
+        assert_eq!(run.sandbox, Sandbox::BestEffort);
+        assert_eq!(ErrorMode::from(run.errors), ErrorMode::Isolate);
+        assert!(parse("moonport run").is_err());
+        assert!(parse("moonport run a.lua --errors=loud").is_err());
+    }
+
+    #[test]
+    fn a_secret_comes_from_one_place_and_never_from_the_command_line() {
+        assert!(parse("moonport connect host --secret-fd 3").is_ok());
+        assert_eq!(
+            parse("moonport connect host --secret-fd 3 --ask-secret").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+        assert_eq!(
+            parse("moonport connect host --secret sekrit").unwrap_err(),
+            ErrorKind::UnknownArgument
+        );
+        assert_eq!(
+            parse("moonport window open hello --generate --secret-file f").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn a_key_is_accepted_only_where_somebody_says() {
+        assert_eq!(
+            parse("moonport key accept KEY").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        let Ok(Command::Key(Key::Accept { scope, .. })) =
+            parse("moonport key accept KEY --scope *")
+        else {
+            panic!("no accept");
+        };
+        assert_eq!(scope, Scope::Any);
+        assert!(parse("moonport key accept KEY --scope a:b").is_err());
+    }
+
+    #[test]
+    fn windows_are_counted_and_timed() {
+        let Ok(Command::Window(Window::Open(open))) = parse("moonport window open hello") else {
+            panic!("no window");
+        };
+        assert_eq!((open.count, open.lasts), (1, Duration::from_secs(600)));
+        assert!(parse("moonport window open hello --count 0").is_err());
+        assert!(parse("moonport window open hello --for 0").is_err());
+        assert!(parse("moonport window open *").is_err());
+    }
+
+    #[test]
+    fn global_flags_go_anywhere() {
+        let cli = |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let before = cli("moonport --state-dir /x status --json")
+            .global
+            .state_dir;
+        let after = cli("moonport status --json --state-dir /x")
+            .global
+            .state_dir;
+        assert_eq!(before, after);
+    }
+}

@@ -1,0 +1,219 @@
+//! `moonport connect`: a client, a source that says lines and prints what it is told.
+
+mod known;
+mod lines;
+mod link;
+mod random;
+mod talk;
+mod text;
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use identity::{Name, PublicKey};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::address::{Address, Server};
+use super::args::Connect;
+use super::exit::{Exit, Failure, OrExit};
+use super::output::Output;
+use super::{named, secret, terminal};
+use crate::wire::a12::{InitiatorConfig, Role, Rounds, StageKeys};
+use crate::wire::crypto::SecretKey;
+use known::Known;
+use link::{Expected, Keys, Link};
+use random::Random;
+use talk::{Ended, Talk};
+
+/// Connects, talks until one side ends it.
+pub(super) async fn run(args: Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
+    tokio::select! {
+        done = connect(&args, state, out, terminal::yes) => done,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// `ask` puts a question to the person at the terminal; `None`: there is nobody.
+async fn connect(
+    args: &Connect,
+    state: &Path,
+    out: &Output,
+    ask: impl Fn(&str) -> Option<bool>,
+) -> Result<Exit, Failure> {
+    let known = Known::new(state);
+    let mut plan = Plan::new(args, &known)?;
+    let initial = secret::read(&args.secret)?
+        .map_or_else(StageKeys::public, |secret| StageKeys::initial(&secret));
+    let own = known.identity(args.identity.as_deref())?;
+    loop {
+        let link = dial(args, &plan, &initial, &own).await?;
+        let talk = Talk::new(link, args, &plan, &known, out);
+        match talk.run().await? {
+            Ended::Done => return Ok(Exit::Done),
+            Ended::Refused(why) => {
+                let own = own.public().map(|key| key.to_string()).unwrap_or_default();
+                return Err(Failure::because(
+                    Exit::Refused,
+                    format_args!("{}: {why} (our key: {own})", plan.address),
+                ));
+            }
+            Ended::Failed(exit, why) => {
+                return Err(Failure::because(
+                    exit,
+                    format_args!("{}: {why}", plan.address),
+                ));
+            }
+            // The connection is gone: people take longer to compare words than a handshake may
+            // last. The key is then required of the next one.
+            Ended::Unknown(key) => {
+                ask_about(&key, &plan, &ask)?;
+                plan.expected = Expected::OneOf(vec![key]);
+            }
+        }
+    }
+}
+
+/// Where to, whom to expect there, and what to remember.
+#[derive(Debug)]
+struct Plan {
+    address: Address,
+    expected: Expected,
+    /// Under which tag to remember it.
+    tag: Option<Name>,
+}
+
+impl Plan {
+    fn new(args: &Connect, known: &Known) -> Result<Self, Failure> {
+        let given = match &args.server_key {
+            Some(text) => Some(vec![named::key(text, &[])?]),
+            None => None,
+        };
+        let (address, keys) = match &args.server {
+            Server::Tag(tag) => {
+                let server = known.server(tag)?.ok_or_else(|| {
+                    Failure::because(
+                        Exit::Usage,
+                        format_args!(
+                            "no server is remembered as @{tag}; connect to HOST --tag {tag} first"
+                        ),
+                    )
+                })?;
+                (server.address, vec![server.key])
+            }
+            Server::Address(address) => {
+                let same_tag = match &args.tag {
+                    Some(tag) => known.server(tag)?,
+                    None => None,
+                };
+                let keys = match same_tag {
+                    Some(server) => vec![server.key],
+                    None => known
+                        .at(address)?
+                        .into_iter()
+                        .map(|server| server.key)
+                        .collect(),
+                };
+                (address.clone(), keys)
+            }
+        };
+        let expected = match given.unwrap_or(keys) {
+            keys if !keys.is_empty() => Expected::OneOf(keys),
+            // Nothing is entrusted to the other side of a probe.
+            _ if args.probe => Expected::Anybody,
+            _ => Expected::Unknown,
+        };
+        Ok(Self {
+            address,
+            expected,
+            tag: args.tag.clone(),
+        })
+    }
+}
+
+async fn dial(
+    args: &Connect,
+    plan: &Plan,
+    initial: &StageKeys,
+    own: &SecretKey,
+) -> Result<Link, Failure> {
+    let Address { host, port } = &plan.address;
+    let unreachable = |why: &str| {
+        Failure::because(
+            Exit::Network,
+            format_args!("cannot connect to {}: {why}", plan.address),
+        )
+    };
+    let connecting = TcpStream::connect((host.as_str(), *port));
+    let stream = match timeout(args.handshake_timeout, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            return Err(unreachable(
+                "nothing listens there; does `moonport run` run on that machine?",
+            ));
+        }
+        Ok(Err(error)) => return Err(unreachable(&error.to_string())),
+        Err(_) => return Err(unreachable("no answer in time")),
+    };
+    stream.set_nodelay(true).or_exit(Exit::Network)?;
+    let public = own.public().ok_or_else(|| {
+        Failure::because(
+            Exit::Keystore,
+            "our own key is of low order; remove it to have a new one made",
+        )
+    })?;
+    let config = InitiatorConfig {
+        role: if args.probe {
+            Role::Probe
+        } else {
+            Role::Source
+        },
+        initial: initial.clone(),
+        public,
+        rounds: if args.one_round {
+            Rounds::One
+        } else {
+            Rounds::Two
+        },
+        handshake: args.handshake_timeout,
+    };
+    let random = Random::new().or_exit(Exit::Failed)?;
+    let keys = Keys {
+        own: SecretKey::from_bytes(*own.reveal()),
+        expected: plan.expected.clone(),
+        server: None,
+    };
+    Ok(Link::new(stream, config, random, keys))
+}
+
+/// Shows a key that is not known, and asks whether it is the right one.
+fn ask_about(
+    key: &PublicKey,
+    plan: &Plan,
+    ask: impl Fn(&str) -> Option<bool>,
+) -> Result<(), Failure> {
+    let address = &plan.address;
+    let fingerprint = key.fingerprint();
+    eprintln!("The server at {address} is not known. Its key is\n");
+    eprintln!(
+        "    {key}\n    {fingerprint}\n    {}\n",
+        fingerprint.words()
+    );
+    eprintln!("`moonport key host` prints the same words over there, if nobody is in between.");
+    match ask("Is it the right one?") {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::because(
+            Exit::Refused,
+            format_args!("{address} is not trusted; nothing was sent but the handshake"),
+        )),
+        None => Err(Failure::because(
+            Exit::Refused,
+            format_args!(
+                "{address} is not known, and there is no terminal to ask on; give its key with --server-key"
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

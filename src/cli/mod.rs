@@ -1,0 +1,123 @@
+//! The command line: parse, then call the rooms below.
+//!
+//! Standard output carries what was asked for, standard error what people should know. Every
+//! failure is one line there, `moonport: …`, with what to do; the exit codes are in one enum.
+
+mod address;
+mod admin;
+mod args;
+mod connect;
+mod demo;
+mod duration;
+mod exit;
+mod key;
+mod named;
+mod output;
+mod pages;
+mod rooms;
+mod secret;
+mod status;
+mod terminal;
+mod window;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, Global, LogFormat, Run, Sandbox};
+use exit::{Exit, Failure, OrExit};
+use output::Output;
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    match run(command, &global) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            eprintln!("moonport: {failure}");
+            failure.exit.code().into()
+        }
+    }
+}
+
+fn run(command: Command, global: &Global) -> Result<u8, Failure> {
+    start_log(&command, global)?;
+    let out = Output::new(global.color);
+    let exit = match command {
+        Command::Run(run) => return start_host(run, global),
+        Command::Demo => wait(demo::run(&out)),
+        Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
+        Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
+        Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
+        Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Completions { shell } => pages::completions(shell, &out),
+        Command::Man { dir } => pages::manual(dir.as_deref(), &out),
+    };
+    exit.map(Exit::code)
+}
+
+fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
+    rooms::run(rooms::Run {
+        scripts: run.scripts,
+        arguments: run.arguments,
+        state: state_dir(global)?,
+        errors: run.errors.into(),
+        handshake: run.handshake_timeout,
+        require_sandbox: run.sandbox == Sandbox::Require,
+    })
+}
+
+/// Waits for a command that waits.
+fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_exit(Exit::Failed)?;
+    let done = runtime.block_on(command);
+    // A thread may still look a name up.
+    runtime.shutdown_background();
+    done
+}
+
+fn start_log(command: &Command, global: &Global) -> Result<(), Failure> {
+    let usual = match command {
+        Command::Run(_) => "info",
+        _ => "warn",
+    };
+    let filter = global.log.as_deref().unwrap_or(usual);
+    let filter = EnvFilter::try_new(filter)
+        .or_exit_with(Exit::Usage, || format!("{filter:?} is no filter for --log"))?;
+    let color = output::wanted(global.color, io::IsTerminal::is_terminal(&io::stderr()));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(color);
+    match global.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &global.state_dir {
+        return Ok(dir.clone());
+    }
+    let folder = |name: &str| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    match state {
+        Some(state) => Ok(state.join("moonport")),
+        None => Err(Failure::because(
+            Exit::Usage,
+            "neither HOME nor XDG_STATE_HOME says where to keep state; give --state-dir",
+        )),
+    }
+}

@@ -1,0 +1,85 @@
+//! The other rooms, as far as the command line uses them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keystore::{Directory, Now, OpenError, Sled, StoreError};
+
+use super::exit::{Exit, Failure};
+use crate::host;
+use crate::ipc::script::ErrorMode;
+use crate::wire::crypto::SecretKey;
+
+/// What `moonport run` was told.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) scripts: Vec<PathBuf>,
+    pub(super) arguments: Vec<String>,
+    pub(super) state: PathBuf,
+    pub(super) errors: ErrorMode,
+    pub(super) handshake: Duration,
+    pub(super) require_sandbox: bool,
+}
+
+/// Runs a host; returns the scripts' exit code.
+pub(super) fn run(run: Run) -> Result<u8, Failure> {
+    let programs = run
+        .scripts
+        .iter()
+        .map(|path| host::Program::locate(path))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    let (directory, store) = open(&run.state)?;
+    let key = host_key(&directory)?;
+    let options = host::Options {
+        programs,
+        arguments: run.arguments,
+        state: run.state,
+        errors: run.errors,
+        handshake: run.handshake,
+        unproved: UNPROVED,
+        undecided: UNDECIDED,
+        window: WINDOW,
+        require_sandbox: run.require_sandbox,
+    };
+    host::run(options, Box::new(store), key).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+/// How many connections of a listener may have proved nothing yet.
+const UNPROVED: u32 = 512;
+
+/// How many proved clients of a listener may wait for the script's decision.
+const UNDECIDED: usize = 64;
+
+/// How long a window is open if nobody says.
+const WINDOW: Duration = Duration::from_secs(10 * 60);
+
+pub(super) use host::control::socket_path;
+
+/// The keystore, held until it is dropped.
+pub(super) fn open(state: &Path) -> Result<(Directory, Sled), Failure> {
+    let keystore = |error: OpenError| Failure::new(Exit::Keystore, error);
+    let directory = Directory::open(state).map_err(keystore)?;
+    let store = Sled::open(&directory, now())
+        .map_err(|error: StoreError| Failure::new(Exit::Keystore, error))?;
+    Ok((directory, store))
+}
+
+/// The host's own key, made on first use.
+pub(super) fn host_key(directory: &Directory) -> Result<SecretKey, Failure> {
+    let keystore = |error| Failure::new(Exit::Keystore, error);
+    let tag =
+        identity::Name::parse("default").map_err(|error| Failure::new(Exit::Keystore, error))?;
+    let bytes = directory.host_key(&tag).map_err(keystore)?;
+    Ok(SecretKey::from_bytes(*bytes))
+}
+
+/// Both clocks.
+pub(super) fn now() -> Now {
+    host::Clock::new().now()
+}
+
+/// LuaLS definitions of what a script can call.
+pub(super) fn stubs() -> String {
+    crate::script::stubs()
+}

@@ -1,0 +1,124 @@
+//! Where secrets come from: files, descriptors, the terminal. Never arguments or the environment.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use identity::Secret;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::args::SecretSource;
+use super::exit::{Exit, Failure, OrExit};
+
+/// Takes the secret from where the command line says; `None`: it does not say.
+pub(super) fn read(source: &SecretSource) -> Result<Option<Secret>, Failure> {
+    let secret = match source {
+        SecretSource {
+            secret_file: Some(path),
+            ..
+        } => from_file(path)?,
+        // Opening it anew needs no guess at who owns the number.
+        SecretSource {
+            secret_fd: Some(fd),
+            ..
+        } => from_file(&PathBuf::from(format!("/proc/self/fd/{fd}")))?,
+        SecretSource {
+            ask_secret: true, ..
+        } => {
+            let text = rpassword::prompt_password("secret: ")
+                .map(Zeroizing::new)
+                .or_exit_with(
+                    Exit::Usage,
+                    || "no terminal to ask for the secret; use --secret-file or --secret-fd",
+                )?;
+            Secret::parse(text.as_bytes()).or_exit(Exit::Usage)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(secret))
+}
+
+/// Makes a secret up.
+pub(super) fn generate() -> Result<Secret, Failure> {
+    let mut random = Zeroizing::new([0; 17]);
+    getrandom::fill(&mut *random).or_exit(Exit::Failed)?;
+    let secret = Secret::generate(&random);
+    random.zeroize();
+    Ok(secret)
+}
+
+fn from_file(path: &Path) -> Result<Secret, Failure> {
+    let place = || format!("cannot read a secret from {}", path.display());
+    let file = File::open(path).or_exit_with(Exit::Usage, place)?;
+    let meta = file.metadata().or_exit_with(Exit::Usage, place)?;
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        tracing::warn!("{} can be read by others: chmod 600 it", path.display());
+    }
+    // One buffer of the final size, so that no copy is left behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    file.take(LONGEST as u64 + 1)
+        .read_to_end(&mut bytes)
+        .or_exit_with(Exit::Usage, place)?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Secret::parse(line).or_exit_with(Exit::Usage, place)
+}
+
+/// A secret and the end of its line.
+const LONGEST: usize = Secret::MAX_LEN + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    fn source(secret_file: Option<PathBuf>, secret_fd: Option<u32>) -> SecretSource {
+        SecretSource {
+            secret_file,
+            secret_fd,
+            ask_secret: false,
+        }
+    }
+
+    #[test]
+    fn a_file_holds_one_secret_with_or_without_an_end_of_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        for text in ["sekrit", "sekrit\n", "sekrit\r\n"] {
+            std::fs::write(&path, text).unwrap();
+            let secret = read(&source(Some(path.clone()), None)).unwrap().unwrap();
+            assert_eq!(secret.reveal(), b"sekrit");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_holds_one_too() {
+        let (there, mut here) = std::io::pipe().unwrap();
+        here.write_all(b"sekrit\n").unwrap();
+        drop(here);
+        let fd = there.as_raw_fd().unsigned_abs();
+        let secret = read(&source(None, Some(fd))).unwrap().unwrap();
+        assert_eq!(secret.reveal(), b"sekrit");
+    }
+
+    #[test]
+    fn i8_what_is_wrong_with_a_secret_is_told_without_the_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "canary".repeat(20)).unwrap();
+        let failure = read(&source(Some(path.clone()), None)).unwrap_err();
+        assert!(failure.to_string().contains("too long"), "{failure}");
+        assert!(!failure.to_string().contains("canary"));
+        std::fs::write(&path, "").unwrap();
+        let failure = read(&source(Some(path), None)).unwrap_err();
+        assert!(failure.to_string().contains("empty"), "{failure}");
+        assert!(read(&source(None, None)).unwrap().is_none());
+    }
+
+    #[test]
+    fn secrets_that_are_made_up_differ() {
+        assert_ne!(generate().unwrap(), generate().unwrap());
+    }
+}
