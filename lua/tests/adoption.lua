@@ -19,7 +19,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Listening":{"listener":1,"addresses":[]}}')
+		s:host('{"Adopt":{"listener":1,"survivors":[7,8,9]}}')
 		s:link(1, adopt(7, 1, "sub"))
 		s:link(1, adopt(8, 0, "leave"))
 		s:link(1, adopt(9, 0, "keep"))
@@ -43,7 +43,7 @@ return {
 			net_listen("demo", function() end)
 			function show_adopt(vid, kind, title, parent) if title == "sub" then print(parent == first) else first = vid end return true end
 		]])
-		s:up(1)
+		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
 		s:link(1, adopt(7, 0, "main"))
 		s:link(1, adopt(7, 1, "sub"))
 		s:turn()
@@ -53,10 +53,25 @@ return {
 	["without NAME_adopt, or with an error in it, survivors are closed"] = function()
 		for _, code in ipairs({ "", "function show_adopt() error('x') end" }) do
 			local s = stage("net_listen('demo', function() end) " .. code)
-			s:up(1)
+			s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
 			s:link(1, adopt(7, 0, "main"))
 			s:turn()
 			has(s:sent(), '"Close"')
 		end
+	end,
+
+	["i1_a_frameserver_cannot_invent_survivors"] = function()
+		local s = stage([[
+			net_listen("demo", function() end)
+			function show_adopt(vid, kind, title) print(title) return true end
+		]])
+		s:up(1)
+		s:host('{"Adopt":{"listener":2,"survivors":[7]}}')
+		s:link(1, adopt(6, 0, "on a listener's link"))
+		s:link(1, adopt(7, 0, "on another link"))
+		s:link(2, adopt(8, 0, "one that the host does not know"))
+		s:link(2, adopt(7, 0, "a survivor"))
+		s:turn()
+		eq(s:out(), { "a survivor" })
 	end,
 }

@@ -8,7 +8,8 @@
 //! | room | what it decides |
 //! | --- | --- |
 //! | `admit` | which step of an admission is next |
-//! | `fronts` | which frameservers run, and what their peers' questions come to |
+//! | `fronts` | which frameservers run |
+//! | `peers` | what the questions of their peers come to |
 //! | `windows` | which secrets verify, and what scripts hear of their windows |
 //! | `sessions` | who is in |
 //! | `scripts` | which scripts run |
@@ -22,6 +23,7 @@ pub mod control;
 mod fronts;
 mod interface;
 mod keyroom;
+mod peers;
 mod program;
 mod scripts;
 mod sessions;

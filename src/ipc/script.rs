@@ -20,8 +20,13 @@ pub enum ToScript {
         addresses: Vec<SocketAddr>,
     },
     /// To a new process of a script whose old one died: sessions live on. The descriptor: a data
-    /// link on which they are announced; the number is the host's, counted down from the highest.
-    Adopt(ListenerId),
+    /// link on which they are announced.
+    Adopt {
+        /// A number for the link, counted down from the highest: it has no listener any more.
+        listener: ListenerId,
+        /// Those that the host knows of; others are not to be believed.
+        survivors: Vec<SessionId>,
+    },
     /// The listener has ended or could not be made; nothing follows for it.
     Ended {
         /// Which one.

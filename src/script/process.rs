@@ -190,7 +190,8 @@ impl Process {
             let Some((message, mut descriptors)) = self.host.recv()? else {
                 break;
             };
-            if let ToScript::Listening { listener, .. } | ToScript::Adopt(listener) = &message
+            if let ToScript::Listening { listener, .. } | ToScript::Adopt { listener, .. } =
+                &message
                 && let Some(fd) = descriptors.pop()
             {
                 let link = Peer::new(Socket::from_fd(fd));

@@ -267,6 +267,11 @@ fn adoption() {
 }
 
 #[test]
+fn i1_a_frameserver_cannot_invent_survivors() {
+    only("adoption.lua", "i1_a_frameserver_cannot_invent_survivors");
+}
+
+#[test]
 fn i4_an_error_in_a_script_denies() {
     only("listen.lua", "i4_an_error_in_a_script_denies");
 }

@@ -5,7 +5,7 @@ mod endings;
 mod inbound;
 mod requests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use identity::{Name, Secret};
 
@@ -87,6 +87,8 @@ pub(super) struct World {
     queue: VecDeque<Queued>,
     pending: Option<requests::Pending>,
     adopting: Vec<Adoption>,
+    /// The sessions that the host knows of on links that were there before this process.
+    survivors: BTreeMap<ListenerId, BTreeSet<SessionId>>,
     /// Subsegments whose parent has died; they follow at the next tick.
     orphans: Vec<Vid>,
     owed: BTreeMap<SegmentId, (ListenerId, u32)>,
@@ -111,6 +113,7 @@ impl World {
             queue: VecDeque::new(),
             pending: None,
             adopting: Vec::new(),
+            survivors: BTreeMap::new(),
             orphans: Vec::new(),
             owed: BTreeMap::new(),
             random,

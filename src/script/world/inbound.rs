@@ -3,10 +3,12 @@
 //! A frameserver faces the network and may be in hostile hands: what it says about segments that
 //! are not on its own link, or beyond its credit, is ignored.
 
+use std::collections::BTreeSet;
+
 use super::{Adoption, Ask, Opening, Route, World};
 use crate::ipc::link::{self, CREDIT};
 use crate::ipc::script::{FromScript, Request, ToScript};
-use crate::ipc::{ListenerId, SegmentId};
+use crate::ipc::{ListenerId, SegmentId, SessionId};
 use crate::script::status::{NETWORK_SERVER, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Object, Queued, Segment, Stage, Vid};
@@ -19,10 +21,17 @@ const LAST_WORDS: usize = 31;
 const MAX_ADOPTIONS: usize = 4096;
 
 impl World {
-    /// Takes what the host says; `Run`, `Adopt` and `Stop` are not for here.
+    /// Takes what the host says; `Run` and `Stop` are not for here.
     pub(in crate::script) fn host(&mut self, message: ToScript) {
         match message {
-            ToScript::Run(_) | ToScript::Adopt(_) | ToScript::Stop => {}
+            ToScript::Run(_) | ToScript::Stop => {}
+            ToScript::Adopt {
+                listener,
+                survivors,
+            } => {
+                self.survivors
+                    .insert(listener, survivors.into_iter().collect());
+            }
             ToScript::Listening { listener, .. } => self.tell_listener(
                 listener,
                 Status::Registered {
@@ -121,7 +130,12 @@ impl World {
                 title,
                 guid,
             } => {
+                let survives = |link| {
+                    let known: Option<&BTreeSet<SessionId>> = self.survivors.get(&link);
+                    known.is_some_and(|known| known.contains(&segment.session))
+                };
                 if self.adopting.len() >= MAX_ADOPTIONS
+                    || !survives(link)
                     || self.routes.contains_key(&segment)
                     || is_network(kind)
                 {
@@ -150,6 +164,7 @@ impl World {
 
     /// The data link is closed: all that it carried is gone.
     pub(in crate::script) fn link_closed(&mut self, link: ListenerId) {
+        self.survivors.remove(&link);
         self.opening.retain(|opening| opening.link != link);
         self.routes
             .retain(|_, route| !matches!(route, Route::Doomed(by) if *by == link));

@@ -178,6 +178,10 @@ proptest! {
     #[test]
     fn i9_any_messages_and_any_script_keep_the_promises(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new(counter);
+        world.host(ToScript::Adopt {
+            listener: ListenerId(1),
+            survivors: (0..6).map(SessionId).collect(),
+        });
         let mut watched = Watched::default();
         for name in ["a", "b", "c"] {
             let name = Name::parse(name).unwrap();
