@@ -77,6 +77,10 @@ impl Host {
         if self.fronts.values().any(taken) {
             return self.kill_script(script, "it used a listener's number twice");
         }
+        let own = self.fronts.values().filter(|front| front.script == script);
+        if own.count() >= MAX_LISTENERS {
+            return self.tell_ended(script, wanted.listener, "too many listeners");
+        }
         let sockets = match wanted.interface.parse::<Interface>() {
             Ok(interface) => interface
                 .listen(wanted.port)
@@ -443,6 +447,9 @@ impl Host {
         }
     }
 }
+
+/// As many frameservers one script may have, with those that only serve old clients.
+const MAX_LISTENERS: usize = 64;
 
 /// Failures are told to a script at most once in this time.
 const FAILURE_SPAN: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use identity::{Name, Secret};
 use keystore::{
-    Change, Keystore, Now, OpenWindow, Origin, StoreError, Window, WindowEnd, WindowId,
+    ApplyError, Change, Keystore, Now, OpenWindow, Origin, StoreError, Window, WindowEnd, WindowId,
 };
 
 use super::admit::Use;
@@ -22,6 +22,10 @@ use crate::wire::a12::{SecretId, StageKeys};
 pub(super) struct Windows {
     seen: BTreeMap<WindowId, Seen>,
     next_secret: u32,
+    /// Guesses that have not been written yet.
+    guesses: BTreeMap<WindowId, u32>,
+    /// Some are being written.
+    counting: bool,
 }
 
 /// One window, and what its secret is good for.
@@ -121,6 +125,8 @@ impl Host {
             };
             self.windows.seen.insert(seen.window.id, seen);
         }
+        // One that takes another's place is told of after the other's end.
+        news.sort_by_key(|(_, event, _)| *event == WindowEvent::Opened);
         for (name, event, left) in news {
             tracing::info!(%name, ?event, left, "window");
             self.tell_listeners(&name, event, left);
@@ -347,25 +353,37 @@ impl Host {
         let Some(name) = self.fronts.get(&front).map(|front| &front.name) else {
             return;
         };
-        let changes: Vec<Change> = self
-            .windows
-            .seen
-            .values()
-            .filter(|seen| seen.window.name == *name && seen.window.human && seen.left > 0)
-            .map(|seen| Change::Guesses {
-                window: seen.window.id,
-                more: 1,
-            })
-            .collect();
-        if changes.is_empty() {
+        let Windows { seen, guesses, .. } = &mut self.windows;
+        for seen in seen.values().filter(|seen| seen.window.name == *name) {
+            if seen.window.human && seen.left > 0 {
+                let count: &mut u32 = guesses.entry(seen.window.id).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        self.count_guesses();
+    }
+
+    /// Has the guesses written, all that there are at once and one time after the other: a flood
+    /// of them must not fill the store's queue.
+    fn count_guesses(&mut self) {
+        if self.windows.counting || self.windows.guesses.is_empty() {
             return;
         }
-        self.store.apply(changes, |done, _, _| {
-            Box::new(move |host: &mut Self| match done {
-                Ok(_) => host.read_windows(),
-                // It ended while the guess was being made.
-                Err(keystore::ApplyError::WindowShut | keystore::ApplyError::NoSuchWindow) => {}
-                Err(error) => tracing::error!("cannot count a guess: {error}"),
+        self.windows.counting = true;
+        let guesses = std::mem::take(&mut self.windows.guesses);
+        let groups = guesses
+            .into_iter()
+            .map(|(window, more)| Change::Guesses { window, more });
+        self.store.apply(groups.collect(), |done, _, _| {
+            Box::new(move |host: &mut Self| {
+                host.windows.counting = false;
+                match done {
+                    Ok(_) => host.read_windows(),
+                    // One of them ended meanwhile; the others' next guesses count again.
+                    Err(ApplyError::WindowShut | ApplyError::NoSuchWindow) => host.read_windows(),
+                    Err(error) => tracing::error!("cannot count guesses: {error}"),
+                }
+                host.count_guesses();
             })
         });
     }

@@ -1,0 +1,186 @@
+//! What becomes of windows, as a script and an admin see it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::host::{Host, Moonport};
+use crate::key::{ANNA, BERT, CLEO, EVE, Key};
+
+/// Takes everybody who is proved, and prints what its windows do. `SETUP` is run at once, and
+/// whatever a client says later.
+const SCRIPT: &str = r#"
+local function client(source, status)
+    if status.kind == "registered" then
+        message_target(source, "welcome")
+    elseif status.kind == "message" then
+        target_input(listener, status.message)
+    end
+end
+
+local function listening(source, status)
+    if status.kind == "window" then
+        print("window", status.event, status.left)
+    elseif status.kind == "failure" then
+        print("failure", status.message)
+    elseif status.kind == "segment_request" then
+        print("new", status.a12_new)
+        accept_target(client)
+    end
+end
+
+SETUP
+"#;
+
+const LISTEN: &str = "listener = net_listen('lab', ADDRESS, PORT, listening)";
+
+fn host(setup: &str) -> Host {
+    Moonport::new()
+        .script("lab", &SCRIPT.replace("SETUP", setup))
+        .start()
+}
+
+#[track_caller]
+fn is_let_in(host: &Host, who: Key, secret: &str) {
+    host.client(who).secret(secret).connect().expect("welcome");
+}
+
+/// A first packet of noise; returns once the other side has closed.
+fn guess(at: SocketAddr) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(&[0x5a; 153]).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.is_empty(), "noise was answered");
+}
+
+#[test]
+fn a_script_hears_what_its_window_does() {
+    let mut host = host(&format!("{LISTEN}\ntarget_input(listener, '2:sekrit')"));
+    host.process.expect("window\topened\t2");
+    is_let_in(&host, ANNA, "sekrit");
+    host.process.expect("new\ttrue");
+    host.process.expect("window\tenrolled\t1");
+    is_let_in(&host, ANNA, "sekrit");
+    host.process.expect("new\tfalse");
+    is_let_in(&host, BERT, "sekrit");
+    host.process.expect("window\tenrolled\t0");
+    host.process.expect("window\tspent\t0");
+    host.stop();
+}
+
+#[test]
+fn a_later_secret_replaces_the_one_before_and_its_window() {
+    let mut host = host(&format!("{LISTEN}\ntarget_input(listener, '2:first')"));
+    let mut anna = host.client(ANNA).secret("first").connect();
+    anna.expect("welcome");
+    anna.say("1:second");
+    host.process.expect("window\tclosed\t0");
+    host.process.expect("window\topened\t1");
+    host.client(ANNA).secret("first").refused();
+    host.client(EVE).secret("first").refused();
+    is_let_in(&host, ANNA, "second");
+    is_let_in(&host, BERT, "second");
+    host.client(EVE).secret("second").refused();
+}
+
+#[test]
+fn i2_the_same_secret_after_a_restart_goes_on_with_what_was_left() {
+    let mut host = host(&format!("{LISTEN}\ntarget_input(listener, '2:sekrit')"));
+    host.process.expect("window\topened\t2");
+    is_let_in(&host, ANNA, "sekrit");
+    let mut host = host.kill().start();
+    host.process.expect("window\tresumed\t1");
+    is_let_in(&host, BERT, "sekrit");
+    host.client(EVE).secret("sekrit").refused();
+    let mut host = host.kill().start();
+    host.process.expect("window\tresumed\t0");
+    host.client(EVE).secret("sekrit").refused();
+    is_let_in(&host, ANNA, "sekrit");
+}
+
+#[test]
+fn i2_a_window_ends_by_its_time() {
+    let listen = "listener = moonport.listen({
+        name = 'lab', interface = ADDRESS, port = PORT,
+        secret = 'sekrit', window = { count = 5, for_s = 2 },
+    }, listening)";
+    let mut host = host(listen);
+    host.process.expect("window\topened\t5");
+    is_let_in(&host, ANNA, "sekrit");
+    host.process.expect("window\texpired\t0");
+    host.client(EVE).secret("sekrit").refused();
+    // What is known stays known, without the secret; and with it, for a day.
+    host.client(ANNA).connect().expect("welcome");
+    is_let_in(&host, ANNA, "sekrit");
+}
+
+#[test]
+fn a_window_beside_the_required_secret_is_for_strangers_only() {
+    let listen = "listener = moonport.listen({
+        name = 'lab', interface = ADDRESS, port = PORT,
+        secret = 'house', window = { count = 1, secret = 'guest' },
+    }, listening)";
+    let mut host = host(listen);
+    host.process.expect("window\topened\t1");
+    host.key_accept("lab", ANNA);
+    is_let_in(&host, ANNA, "house");
+    host.client(ANNA).refused();
+    host.client(EVE).secret("house").refused();
+    is_let_in(&host, BERT, "guest");
+    host.client(EVE).secret("guest").refused();
+    // Known now, it knows the house's secret or comes by the one that let it in.
+    is_let_in(&host, BERT, "house");
+    is_let_in(&host, BERT, "guest");
+    // A spent window is for those that it let in.
+    host.client(ANNA).secret("guest").refused();
+}
+
+#[test]
+fn closing_a_window_closes_it_at_once() {
+    let mut host = host(LISTEN);
+    let secret = host.window_open("lab", 2);
+    host.process.expect("window\topened\t2");
+    is_let_in(&host, CLEO, &secret);
+    let windows: serde_json::Value =
+        serde_json::from_str(&host.admin(["window", "list", "--json"])).unwrap();
+    let window = windows[0]["window"].as_str().unwrap();
+    host.admin(["window", "close", window, "--yes"]);
+    host.process.expect("window\tclosed\t0");
+    host.client(EVE).secret(&secret).refused();
+    host.client(CLEO).connect().expect("welcome");
+}
+
+#[test]
+fn a_window_is_for_its_name_only() {
+    let host = host(LISTEN);
+    let secret = host.window_open("elsewhere", 2);
+    host.client(EVE).secret(&secret).refused();
+    host.key_accept("elsewhere", EVE);
+    host.client(EVE).refused();
+}
+
+#[test]
+fn too_many_guesses_shut_a_window_whose_secret_a_person_made_up() {
+    let mut host = host(&format!("{LISTEN}\ntarget_input(listener, '5:hello')"));
+    host.process.expect("window\topened\t5");
+    is_let_in(&host, ANNA, "hello");
+    let status = host.status();
+    let at: SocketAddr = status["listeners"][0]["addresses"][0]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let crowd: Vec<_> = (0..20)
+        .map(|_| std::thread::spawn(move || (0..10).for_each(|_| guess(at))))
+        .collect();
+    crowd
+        .into_iter()
+        .for_each(|guesser| guesser.join().unwrap());
+    host.process.expect("window\tguessed\t0");
+    host.client(EVE).secret("hello").refused();
+    is_let_in(&host, ANNA, "hello");
+}
