@@ -32,7 +32,7 @@ mod simulation;
 mod store;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,6 +93,9 @@ pub enum HostError {
         /// What the system says.
         error: io::Error,
     },
+    /// Two scripts of one name would share their state and their clients' keys and values.
+    #[error("two scripts are called {0}: rename one, since each has its own state by its name")]
+    SameName(String),
     /// The host key cannot be used.
     #[error(
         "the host key is damaged; restore it from a backup, or remove it to have a new one made"
@@ -103,6 +106,14 @@ pub enum HostError {
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.
 pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Result<u8, HostError> {
     let public = key.public().ok_or(HostError::HostKey)?;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = options
+        .programs
+        .iter()
+        .find(|program| !names.insert(&program.appl))
+    {
+        return Err(HostError::SameName(twice.appl.clone()));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -49,6 +49,12 @@ impl Host {
     pub(super) fn start_scripts(&mut self) -> Result<(), HostError> {
         for (number, program) in (0..).zip(self.options.programs.clone()) {
             let id = ScriptId(number);
+            // What an earlier run has left there is of no use to anybody; there may be nothing.
+            drop(std::fs::remove_dir_all(folder(
+                &self.options.state,
+                TEMPORARY,
+                &program.appl,
+            )));
             let child = self.spawn_script(id, &program)?;
             let script = Script {
                 program,
@@ -68,8 +74,8 @@ impl Host {
             appl: program.appl.clone(),
             directory: program.directory,
             arguments: self.options.arguments.clone(),
-            state: own("appl")?,
-            temporary: own("temporary")?,
+            state: own(STATE)?,
+            temporary: own(TEMPORARY)?,
             errors: self.options.errors,
         };
         let events = self.events.clone();
@@ -217,10 +223,14 @@ impl Host {
     }
 }
 
+fn folder(state: &Path, kind: &str, appl: &str) -> PathBuf {
+    state.join(kind).join(appl)
+}
+
 /// Makes a script's own folder, which is nobody else's.
 fn own_folder(state: &Path, kind: &str, appl: &str) -> Result<PathBuf, HostError> {
     use std::os::unix::fs::DirBuilderExt;
-    let folder = state.join(kind).join(appl);
+    let folder = folder(state, kind, appl);
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -231,6 +241,10 @@ fn own_folder(state: &Path, kind: &str, appl: &str) -> Result<PathBuf, HostError
         })?;
     Ok(folder)
 }
+
+/// Where scripts keep what is to stay, and what is not.
+const STATE: &str = "appl";
+const TEMPORARY: &str = "temporary";
 
 /// How long clients have to take a script's last words.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -51,6 +51,21 @@ fn a_syntax_error_names_its_line() {
 }
 
 #[test]
+fn two_scripts_of_one_name_are_refused() {
+    let place = Moonport::new().script("hello", HELLO);
+    let other = place.place().folder().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("hello.lua"), "").unwrap();
+    let ended = place.file(other.join("hello.lua")).run();
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.text().contains("two scripts are called hello"),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
 fn a_script_that_is_not_there_is_named() {
     let ended = Moonport::new().option("nothing-here.lua").run();
     assert_ne!(ended.code, 0);
