@@ -77,8 +77,7 @@ impl Host {
         if self.fronts.values().any(taken) {
             return self.kill_script(script, "it used a listener's number twice");
         }
-        let own = self.fronts.values().filter(|front| front.script == script);
-        if own.count() >= MAX_LISTENERS {
+        if self.fronts_of(script).len() >= MAX_LISTENERS {
             return self.tell_ended(script, wanted.listener, "too many listeners");
         }
         let sockets = match wanted.interface.parse::<Interface>() {
@@ -228,13 +227,7 @@ impl Host {
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
     /// are not.
     pub(super) fn relink_fronts(&mut self, script: ScriptId) {
-        let own: Vec<FrontId> = self
-            .fronts
-            .iter()
-            .filter(|(_, front)| front.script == script)
-            .map(|(id, _)| *id)
-            .collect();
-        for (id, number) in own.into_iter().zip((0..=u32::MAX).rev()) {
+        for (id, number) in self.fronts_of(script).into_iter().zip((0..=u32::MAX).rev()) {
             let listener = ListenerId(number);
             self.stop_listening(id);
             let taken = |session: &Session| session.front == id && session.stage == Stage::Taken;
@@ -274,15 +267,17 @@ impl Host {
 
     /// The script is gone for good: nobody new is taken for it.
     pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
-        let own: Vec<FrontId> = self
-            .fronts
-            .iter()
-            .filter(|(_, front)| front.script == script)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in own {
+        for id in self.fronts_of(script) {
             self.stop_listening(id);
         }
+    }
+
+    fn fronts_of(&self, script: ScriptId) -> Vec<FrontId> {
+        let own = self
+            .fronts
+            .iter()
+            .filter(|(_, front)| front.script == script);
+        own.map(|(id, _)| *id).collect()
     }
 
     /// Ends a frameserver that broke the rules.
