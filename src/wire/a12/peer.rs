@@ -33,7 +33,8 @@ pub enum Command {
         /// What.
         input: Io,
     },
-    /// Sink: open the lowest free channel in answer to a segment request.
+    /// Sink: open a channel in answer to a segment request: one that was never used or, if there is
+    /// none, the one closed longest ago.
     Open {
         /// The request's number.
         cookie: u32,

@@ -272,6 +272,22 @@ fn a_new_frame_replaces_an_unfinished_one() {
 }
 
 #[test]
+fn what_a_closed_channel_still_says_is_not_taken_for_the_next_ones() {
+    let (mut end, mut puppet, now) = sink();
+    let kind = SegmentKind(16);
+    for cookie in [1, 2] {
+        end.give(now, Input::Command(Command::Open { cookie, kind }));
+        let channel = Some(cookie as u8);
+        assert_eq!(end.events.pop(), Some(Event::Opened { channel, cookie }));
+        end.give(now, Input::Command(Command::Close { channel: 1 }));
+    }
+    end.take(now, &puppet.event(1, alert()));
+    assert_eq!(end.events, []);
+    end.take(now, &puppet.event(2, alert()));
+    assert_eq!(end.events.len(), 1);
+}
+
+#[test]
 fn frames_on_different_channels_interleave() {
     let (mut end, mut puppet, now) = sink();
     let open = Command::Open {
@@ -402,7 +418,7 @@ fn a_source_takes_no_frames() {
 }
 
 #[test]
-fn a_sink_opens_the_lowest_free_channel() {
+fn a_sink_opens_unused_channels_and_then_the_one_closed_longest_ago() {
     let (mut end, mut puppet, now) = sink();
     let open = |end: &mut End, cookie| {
         let kind = SegmentKind(16);
@@ -417,14 +433,18 @@ fn a_sink_opens_the_lowest_free_channel() {
     };
     for channel in 1..=255 {
         assert_eq!(open(&mut end, 1000 + u32::from(channel)), Some(channel));
+        if channel == 9 {
+            end.give(now, Input::Command(Command::Close { channel }));
+        }
     }
+    assert_eq!(open(&mut end, 4), Some(9), "all others are open");
     assert_eq!(open(&mut end, 5), None);
-    for channel in [0, 30, 7] {
+    for channel in [0, 30, 7, 30] {
         end.give(now, Input::Command(Command::Close { channel }));
     }
     puppet.seen(&end);
-    assert_eq!(open(&mut end, 6), Some(7));
-    assert_eq!(open(&mut end, 7), Some(30));
+    assert_eq!(open(&mut end, 6), Some(30));
+    assert_eq!(open(&mut end, 7), Some(7));
     assert_eq!(
         open(&mut end, 8),
         None,
@@ -432,7 +452,7 @@ fn a_sink_opens_the_lowest_free_channel() {
     );
     assert_eq!(
         puppet.controls(&end),
-        [(7, 6), (30, 7)].map(|(channel, cookie)| Control::NewChannel {
+        [(30, 6), (7, 7)].map(|(channel, cookie)| Control::NewChannel {
             channel,
             kind: SegmentKind(16),
             direction: 0,
