@@ -89,6 +89,9 @@ impl Streams {
                 height,
                 origin_ll: frame.flags & ORIGIN_LL != 0,
                 text: frame.format == TEXT,
+                number: frame.stream,
+                at: frame.at,
+                region: frame.region,
             }),
         });
         complete(place)

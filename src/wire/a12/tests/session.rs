@@ -57,13 +57,17 @@ fn frame(stream: u32, width: u16, height: u16) -> VideoFrame {
     }
 }
 
-fn seen_frame(channel: u8, width: u16, height: u16) -> Event {
+/// The event of a [`frame`].
+fn seen_frame(channel: u8, number: u32, width: u16, height: u16) -> Event {
     Event::Frame {
         channel,
         width,
         height,
         origin_ll: false,
         text: false,
+        number,
+        at: [0, 0],
+        region: [width, height],
     }
 }
 
@@ -83,7 +87,7 @@ fn every_frame_is_acknowledged_in_order_once_it_is_complete() {
             end.take(now, &data);
         }
         assert_eq!(puppet.controls(&end), [Control::Ping(stream)]);
-        assert_eq!(end.events.pop(), Some(seen_frame(0, 160, 100)));
+        assert_eq!(end.events.pop(), Some(seen_frame(0, stream, 160, 100)));
     }
     assert_eq!(end.error, None);
 }
@@ -229,7 +233,7 @@ fn frames_whose_numbers_disagree_are_dropped_without_a_word() {
         end.take(now, &puppet.control(0, &Control::VideoFrame(compressed)));
         end.take(now, &puppet.data(Kind::Video, 0, &[0; 20]));
         assert_eq!(puppet.controls(&end), [Control::Ping(1)], "after {row:?}");
-        assert_eq!(end.events, [seen_frame(0, 8, 8)]);
+        assert_eq!(end.events, [seen_frame(0, 1, 8, 8)]);
     }
 }
 
@@ -268,7 +272,32 @@ fn a_new_frame_replaces_an_unfinished_one() {
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 4]));
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 1]));
     assert_eq!(puppet.controls(&end), [Control::Ping(2)]);
-    assert_eq!(end.events, [seen_frame(0, 1, 1)]);
+    assert_eq!(end.events, [seen_frame(0, 2, 1, 1)]);
+}
+
+#[test]
+fn a_frame_says_its_number_and_which_region_has_changed() {
+    let (mut end, mut puppet, now) = sink();
+    let part = VideoFrame {
+        at: [3, 5],
+        region: [2, 1],
+        flags: 1,
+        length: 8,
+        ..frame(40, 8, 6)
+    };
+    end.take(now, &puppet.control(0, &Control::VideoFrame(part)));
+    end.take(now, &puppet.data(Kind::Video, 0, &[0; 8]));
+    let seen = Event::Frame {
+        channel: 0,
+        width: 8,
+        height: 6,
+        origin_ll: true,
+        text: false,
+        number: 40,
+        at: [3, 5],
+        region: [2, 1],
+    };
+    assert_eq!(end.events, [seen]);
 }
 
 #[test]
@@ -309,7 +338,7 @@ fn frames_on_different_channels_interleave() {
     end.take(now, &puppet.data(Kind::Video, 1, &[0; 8]));
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 4]));
     assert_eq!(puppet.controls(&end), [Control::Ping(2), Control::Ping(1)]);
-    assert_eq!(end.events, [seen_frame(1, 2, 1), seen_frame(0, 1, 2)]);
+    assert_eq!(end.events, [seen_frame(1, 2, 2, 1), seen_frame(0, 1, 1, 2)]);
 }
 
 #[test]
