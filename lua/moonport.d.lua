@@ -69,6 +69,16 @@
 ---@field tpack boolean the content is text
 ---@field source_audio number audio id; always 0 here
 
+--- A frame has come; only with TARGET_VERBOSE, and after `resized`. Pixels are not decoded.
+---@class status_frame
+---@field kind "frame"
+---@field pts number milliseconds; 0, as a12 does not say
+---@field number number as the client counts
+---@field x number left side of the changed region, pixels
+---@field y number upper side of the changed region, pixels
+---@field width number of the changed region, pixels
+---@field height number of the changed region, pixels
+
 --- Where the segment wants to be.
 ---@class status_viewport
 ---@field kind "viewport"
@@ -204,7 +214,7 @@
 ---@field kind_num number its number
 ---@field frame number the client's frame that the event belongs to, or 0
 
----@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_resized|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
 ---@alias callback fun(source: vid, status: status)
 
 ---@class listen_window
@@ -260,7 +270,7 @@ TRUST_TRANSITIVE = 13
 TARGET_SYNCHRONOUS = 1
 --- flag of target_flags; taken, without effect
 TARGET_NOALPHA = 2
---- flag of target_flags; taken, without effect yet
+--- flag of target_flags: tell of frames
 TARGET_VERBOSE = 3
 --- flag of target_flags; taken, without effect
 TARGET_VSTORE_SYNCH = 4
@@ -276,11 +286,11 @@ TARGET_ALLOWHDR = 8
 TARGET_ALLOWINPUT = 9
 --- flag of target_flags; taken, without effect
 TARGET_ALLOWGPU = 10
---- flag of target_flags; taken, without effect yet
+--- flag of target_flags: no larger pictures
 TARGET_LIMITSIZE = 11
 --- flag of target_flags; taken, without effect
 TARGET_SYNCHSIZE = 12
---- flag of target_flags; taken, without effect yet
+--- flag of target_flags: close it when the script starts again
 TARGET_BLOCKADOPT = 13
 --- flag of target_flags; taken, without effect
 TARGET_DRAINQUEUE = 14
@@ -440,29 +450,6 @@ function message_target(vid, text) end
 ---@return number # its height, or 0
 function target_displayhint(vid, width, height, flags, ref) end
 
---- Takes Arcan's TARGET_ flags, which are about display; none has an effect here so far.
----
---- An unknown flag is fatal; a vid that is no live segment gets a warning.
----@param vid vid
----@param flag number
----@param on? boolean default: true
----@overload fun(vid: vid, flag: number, max_width: number, max_height: number)
-function target_flags(vid, flag, on) end
-
---- The same as target_flags with TARGET_VERBOSE.
----
---- A vid that is no live segment gets a warning.
----@param vid vid
----@param on? boolean default: true
-function target_verbose(vid, on) end
-
---- The same as target_flags with TARGET_SYNCHRONOUS.
----
---- A vid that is no live segment gets a warning.
----@param vid vid
----@param on? boolean default: true
-function target_synchronous(vid, on) end
-
 --- Replaces a vid's callback; what is queued goes to the new one. Without a callback events are dropped and requests refused.
 ---
 --- A vid that is no live listener or segment is fatal.
@@ -562,6 +549,29 @@ function delete_image(vid) end
 ---@param type? number default: any
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
+
+--- Sets how a segment is dealt with. TARGET_VERBOSE: its frames come as `frame`. TARGET_BLOCKADOPT: it is closed, not offered to NAME_adopt, when the script starts again. TARGET_LIMITSIZE with `max_width` and `max_height` (pixels; 0: any), or with false: no `resized` and `frame` of a larger picture, but one `failure` for each size that is withheld. Arcan's other flags are taken and have no effect. An adopted segment begins without any.
+---
+--- An unknown flag is fatal, and so is TARGET_LIMITSIZE without a size, or a negative one; a vid that is no live segment gets a warning.
+---@param vid vid
+---@param flag number
+---@param on? boolean default: true
+---@overload fun(vid: vid, flag: number, max_width: number, max_height: number)
+function target_flags(vid, flag, on) end
+
+--- The same as target_flags with TARGET_VERBOSE.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param on? boolean default: true
+function target_verbose(vid, on) end
+
+--- The same as target_flags with TARGET_SYNCHRONOUS: no effect.
+---
+--- A vid that is no live segment gets a warning.
+---@param vid vid
+---@param on? boolean default: true
+function target_synchronous(vid, on) end
 
 --- Sends input to a client: a table as Arcan's input events are, with `kind` (or a flag `analog`, `digital`, `touch`, `eyes`), `devid`, `subid` and the fields of the kind. With text it is message_target; this is how a listener gets its `num:secret`.
 ---

@@ -74,4 +74,26 @@ return {
 		s:turn()
 		eq(s:out(), { "a survivor" })
 	end,
+
+	["an adopted segment begins without flags and gets its size"] = function()
+		local s = stage([[
+			net_listen("demo", function() end)
+			function show_adopt(vid)
+				target_updatehandler(vid, function(v, status)
+					print(status.kind, status.message)
+					if status.kind == "registered" then target_flags(v, TARGET_LIMITSIZE, 5, 5) target_verbose(v) end
+				end)
+				return true
+			end
+		]])
+		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+		s:link(1, adopt(7, 0, "main"))
+		s:link(
+			1,
+			'{"Resized":{"segment":{"session":7,"channel":0},"width":10,"height":10,"origin_ll":false,"text":false}}'
+		)
+		s:turn()
+		eq(s:out(), { "registered\tnil", "failure\twithheld: 10 x 10 is larger than 5 x 5" })
+		has(s:sent(), '1 {"Flags":{"segment":{"session":7,"channel":0},"verbose":true,"block_adopt":false}}')
+	end,
 }

@@ -19,6 +19,28 @@ local function target(event, session, channel)
 	return ('1 {"Target":{"segment":{"session":%d,"channel":%d},"event":%s}}'):format(session or 7, channel or 0, event)
 end
 
+-- What the frameserver says of a picture of client 7, and what it is told of flags.
+local SIZE =
+	'{"Resized":{"segment":{"session":7,"channel":0},"width":%d,"height":%d,"origin_ll":false,"text":false}}'
+local FRAME = '{"Frame":{"segment":{"session":7,"channel":0},"number":%d,"at":[1,2],"region":[3,4]}}'
+
+local function flags(verbose, block_adopt)
+	return ('1 {"Flags":{"segment":{"session":7,"channel":0},"verbose":%s,"block_adopt":%s}}'):format(
+		tostring(verbose),
+		tostring(block_adopt)
+	)
+end
+
+-- Prints what is said of the picture.
+local SHOW = [[
+	function hear(v, status)
+		if status.kind == "resized" then print("resized", status.width, status.height) end
+		if status.kind == "frame" then print("frame", status.number) end
+		if status.kind == "failure" then print(status.message) end
+		if status.message == "go" then go() end
+	end
+]]
+
 local function take(body)
 	return stage(TAKE .. TICK .. (body or ""))
 end
@@ -368,6 +390,160 @@ return {
 		end
 		s:turn()
 		eq(s:out(), { "1\t20\ttrue", "1000\t20\ttrue" })
+	end,
+
+	["TARGET_VERBOSE: frames are told, each for one event's credit"] = function()
+		local s = taken([[
+			function hear(v, status)
+				if status.kind == "registered" then target_verbose(v) end
+				if status.kind == "frame" then
+					print(status.pts, status.number, status.x, status.y, status.width, status.height)
+				end
+			end
+		]])
+		s:link(1, SIZE:format(10, 10))
+		s:link(1, FRAME:format(5))
+		s:link(1, FRAME:format(6))
+		s:turn()
+		eq(s:get("order"), "registered preroll privdrop resized frame frame ")
+		eq(s:out(), { "0\t5\t1\t2\t3\t4", "0\t6\t1\t2\t3\t4" })
+		eq(s:sent(), { '1 {"Credit":{"segment":{"session":7,"channel":0},"events":2}}' })
+	end,
+
+	["flags go to the frameserver when they change, and before ACTIVATE"] = function()
+		local s = take([[
+			function hear(v, status)
+				if status.kind == "preroll" then target_flags(v, TARGET_VERBOSE) target_verbose(v, true) end
+				if status.message == "block" then target_flags(v, TARGET_BLOCKADOPT, 1) end
+				if status.message == "quiet" then target_flags(v, TARGET_VERBOSE, false) end
+				if status.message == "noise" then for i = 1, 100 do target_verbose(v, i % 2 == 1) end end
+			end
+		]])
+		s:up(1)
+		s:request(1, 7)
+		s:register(7)
+		eq({ unpack(s:sent(), 1, 2) }, { flags(true, false), target('"Activate"') })
+		s:message(7, "block")
+		eq(s:sent()[1], flags(true, true))
+		s:message(7, "quiet")
+		eq(s:sent()[1], flags(false, true))
+		s:message(7, "quiet")
+		hasnt(s:sent(), "Flags")
+		s:message(7, "noise")
+		eq({ unpack(s:sent(), 1, 2) }, {
+			flags(false, true),
+			'1 {"Credit":{"segment":{"session":7,"channel":0},"events":1}}',
+		})
+	end,
+
+	["flags that are set before the client has spoken wait for that"] = function()
+		local s = stage([[
+			net_listen("demo", function(source, status)
+				if status.kind == "segment_request" then
+					vid = accept_target(function(source, status) end)
+					target_flags(vid, TARGET_BLOCKADOPT)
+				end
+			end)
+		]])
+		s:up(1)
+		s:request(1, 7)
+		eq(s:sent(), {})
+		s:register(7)
+		eq(s:sent()[1], flags(false, true))
+	end,
+
+	["frames that nobody asked for, or before a size, are not told"] = function()
+		local s = taken(SHOW .. "function go() target_verbose(vid) end")
+		s:link(1, SIZE:format(1, 1))
+		s:link(1, FRAME:format(1))
+		s:turn()
+		eq(s:out(), { "resized\t1\t1" })
+		has(s:sent(), '"events":1')
+		local s2 = taken(SHOW .. "function go() target_verbose(vid) end")
+		s2:message(7, "go")
+		s2:link(1, FRAME:format(1))
+		s2:link(1, SIZE:format(1, 1))
+		s2:link(1, FRAME:format(2))
+		s2:turn()
+		eq(s2:out(), { "resized\t1\t1", "frame\t2" })
+	end,
+
+	["sizes and frames stay in order; sizes are only merged where no frame is between"] = function()
+		local s = taken(SHOW .. "function go() target_verbose(vid) end")
+		s:message(7, "go")
+		for _, size in ipairs({ 1, 2 }) do
+			s:link(1, SIZE:format(size, 1))
+		end
+		s:link(1, FRAME:format(1))
+		s:link(1, SIZE:format(3, 1))
+		s:link(1, FRAME:format(2))
+		s:turn()
+		eq(s:out(), { "resized\t2\t1", "frame\t1", "resized\t3\t1", "frame\t2" })
+	end,
+
+	["TARGET_LIMITSIZE: larger pictures are withheld, and that is said once"] = function()
+		local s = taken(SHOW .. [[
+			function go() target_verbose(vid) target_flags(vid, TARGET_LIMITSIZE, 100, 50) end
+		]])
+		s:message(7, "go")
+		for number, size in ipairs({ 100, 101, 20 }) do
+			s:link(1, SIZE:format(size, 50))
+			s:link(1, FRAME:format(number))
+			s:link(1, FRAME:format(number + 10))
+			s:turn()
+		end
+		eq(s:out(), {
+			"resized\t100\t50",
+			"frame\t1",
+			"frame\t11",
+			"withheld: 101 x 50 is larger than 100 x 50",
+			"resized\t20\t50",
+			"frame\t3",
+			"frame\t13",
+		})
+	end,
+
+	["a limit that is set late, and lifted"] = function()
+		local s = taken(SHOW .. [[
+			target = {
+				function() target_flags(vid, TARGET_LIMITSIZE, 0, 50) end,
+				function() target_flags(vid, TARGET_LIMITSIZE, false) end,
+			}
+			function go() table.remove(target, 1)() end
+		]])
+		s:link(1, SIZE:format(640, 480))
+		s:turn()
+		s:message(7, "go")
+		s:message(7, "go")
+		eq(s:out(), {
+			"resized\t640\t480",
+			"withheld: 640 x 480 is larger than any x 50",
+			"resized\t640\t480",
+		})
+	end,
+
+	["what target_flags refuses"] = function()
+		local s = taken([[
+			function todo()
+				for _, flag in ipairs({0, 15, 1.5, TARGET_ALLOWVECTOR}) do
+					print((select(2, pcall(target_flags, vid, flag))))
+				end
+				print((select(2, pcall(target_flags, vid, TARGET_LIMITSIZE))))
+				print((select(2, pcall(target_flags, vid, TARGET_LIMITSIZE, -1, 5))))
+				for flag = 1, 14 do
+					if flag ~= TARGET_LIMITSIZE then target_flags(vid, flag, false) end
+				end
+			end
+		]])
+		s:turn(25)
+		local out = s:out()
+		for at, flag in ipairs({ "0", "15", "1.5", "0" }) do
+			has(out[at], flag .. " is no TARGET_ flag")
+		end
+		has(out[5], "TARGET_LIMITSIZE needs a size")
+		has(out[6], "-1 is not a size")
+		eq(s:err(), "")
+		eq(s:sent(), {})
 	end,
 
 	["input reaches the client, but for what it does not want"] = function()

@@ -293,9 +293,7 @@ impl Peer {
 
     /// Does what can be done without waiting.
     fn turn(&mut self) -> Result<(), End> {
-        while self.out.rest().len() < MAX_OUT
-            && let Some(next) = self.session.as_mut().and_then(Session::next)
-        {
+        while let Some(next) = self.next() {
             match next {
                 Next::Event(channel, command) => {
                     self.input(Input::Command(command))?;
@@ -316,10 +314,20 @@ impl Peer {
                 }
             }
         }
-        if let Some(session) = &mut self.session {
-            session.forward(&self.shared.script);
-        }
         Ok(())
+    }
+
+    /// Hands on to the script what has come for it; then, what the script wants done next, if there
+    /// is room for it.
+    fn next(&mut self) -> Option<Next> {
+        let session = self.session.as_mut()?;
+        session.forward(&self.shared.script);
+        // One that is to end does so, even if it has stopped reading.
+        if self.out.rest().len() < MAX_OUT || session.is_leaving() {
+            session.next()
+        } else {
+            None
+        }
     }
 
     /// Gives the machine one input and takes what comes out of it.

@@ -58,6 +58,10 @@ struct Segment {
     to_script: u32,
     /// How many of the script's events have not been handed back to it.
     from_script: u32,
+    /// The script is to be told of each frame.
+    verbose: bool,
+    /// No other script is to have it.
+    block_adopt: bool,
 }
 
 impl Segment {
@@ -69,7 +73,17 @@ impl Segment {
             picture: None,
             to_script: 0,
             from_script: 0,
+            verbose: false,
+            block_adopt: false,
         }
+    }
+
+    /// Another script has it: nothing is under way to or from that one, and it has no wishes yet.
+    fn changes_hands(&mut self) {
+        self.to_script = 0;
+        self.from_script = 0;
+        self.verbose = false;
+        self.block_adopt = false;
     }
 }
 
@@ -132,7 +146,7 @@ impl Session {
             self.epoch = script.epoch();
             self.waiting.clear();
             for known in self.segments.values_mut() {
-                known.from_script = 0;
+                known.changes_hands();
             }
         }
     }
@@ -152,14 +166,24 @@ impl Session {
                 height,
                 origin_ll,
                 text,
+                number,
+                at,
+                region,
             } => {
+                let segment = self.segment(channel);
+                let frame = ToScript::Frame {
+                    segment,
+                    number,
+                    at,
+                    region,
+                };
                 let picture = Picture {
                     width,
                     height,
                     origin_ll,
                     text,
                 };
-                self.frame(channel, picture);
+                self.frame(channel, picture, frame);
             }
             Event::Opened { channel, cookie } => self.opened(channel, cookie),
             Event::Goodbye { text } => self.last_words = shortened(text),
@@ -186,7 +210,7 @@ impl Session {
         self.backlog.push_back(ToScript::Event { segment, event });
     }
 
-    fn frame(&mut self, channel: u8, picture: Picture) {
+    fn frame(&mut self, channel: u8, picture: Picture, frame: ToScript) {
         let segment = self.segment(channel);
         let Some(known) = self.segments.get_mut(&channel) else {
             return;
@@ -201,6 +225,9 @@ impl Session {
                 }
                 _ => self.backlog.push_back(resized),
             }
+        }
+        if known.verbose {
+            self.backlog.push_back(frame);
         }
     }
 
@@ -229,6 +256,17 @@ impl Session {
                 }
                 return Ok(());
             }
+            FromScript::Flags {
+                segment,
+                verbose,
+                block_adopt,
+            } => {
+                if current && let Some(known) = self.segments.get_mut(&segment.channel) {
+                    known.verbose = *verbose;
+                    known.block_adopt = *block_adopt;
+                }
+                return Ok(());
+            }
             FromScript::Target { segment, .. } | FromScript::Input { segment, .. } => {
                 let Some(known) = self.segments.get_mut(&segment.channel) else {
                     return Ok(());
@@ -253,6 +291,13 @@ impl Session {
         }
         self.waiting.push_back((epoch, message));
         Ok(())
+    }
+
+    /// Whether the script wants the session to end.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.waiting.iter().any(|(_, message)| {
+            matches!(message, FromScript::Close { segment, .. } if segment.channel == PRIMARY)
+        })
     }
 
     /// What the script wants done next; nothing before it has taken the client.
@@ -292,7 +337,7 @@ impl Session {
                     self.close(channel);
                     return Some(Next::Do(Command::Close { channel }));
                 }
-                FromScript::Credit { .. } => continue,
+                FromScript::Credit { .. } | FromScript::Flags { .. } => continue,
             };
             return Some(if self.epoch == Some(epoch) {
                 Next::Event(channel, command)
@@ -353,7 +398,7 @@ impl Session {
             self.adopted_by(epoch, script);
         }
         while let Some(first) = self.backlog.front() {
-            if let ToScript::Event { segment, .. } = first {
+            if let ToScript::Event { segment, .. } | ToScript::Frame { segment, .. } = first {
                 match self.segments.get_mut(&segment.channel) {
                     Some(known) if known.to_script >= CREDIT => return,
                     Some(known) => known.to_script += 1,
@@ -366,13 +411,21 @@ impl Session {
         }
     }
 
-    /// A new script has to learn what lives. Nothing is under way to or from it.
+    /// A new script has to learn what lives, but for what the old one did not want it to have.
     fn adopted_by(&mut self, epoch: Epoch, script: &Outbox) {
         self.epoch = Some(epoch);
         self.marks.clear();
+        let blocked: Vec<u8> = self
+            .segments
+            .iter()
+            .filter_map(|(&channel, known)| known.block_adopt.then_some(channel))
+            .collect();
+        let passes_on = |channel| !blocked.contains(&PRIMARY) && !blocked.contains(&channel);
         for (&channel, known) in &mut self.segments {
-            known.to_script = 0;
-            known.from_script = 0;
+            known.changes_hands();
+            if !passes_on(channel) {
+                continue;
+            }
             let segment = SegmentId {
                 session: self.id,
                 channel,
@@ -387,9 +440,18 @@ impl Session {
                 script.push(picture.resized(segment));
             }
         }
-        // What concerns the old script's wishes or what Adopt has said.
-        self.backlog
-            .retain(|message| matches!(message, ToScript::Event { .. }));
+        // The rest concerns the old script's wishes or what Adopt has said.
+        self.backlog.retain(|message| {
+            matches!(message, ToScript::Event { segment, .. } if passes_on(segment.channel))
+        });
+        // Before what the old script still wanted, and the primary one first.
+        for &channel in blocked.iter().rev() {
+            let close = FromScript::Close {
+                segment: self.segment(channel),
+                last_words: String::new(),
+            };
+            self.waiting.push_front((epoch, close));
+        }
     }
 
     /// The connection is over: nothing follows but the rest of the backlog and the end of every
@@ -441,6 +503,7 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
             parent: segment, ..
         }
         | FromScript::Credit { segment, .. }
+        | FromScript::Flags { segment, .. }
         | FromScript::Close { segment, .. } => *segment,
     }
 }
@@ -449,6 +512,7 @@ fn segment_of(message: &ToScript) -> SegmentId {
     match message {
         ToScript::Event { segment, .. }
         | ToScript::Resized { segment, .. }
+        | ToScript::Frame { segment, .. }
         | ToScript::Opened { segment, .. }
         | ToScript::OpenFailed {
             parent: segment, ..

@@ -369,6 +369,72 @@ fn i10_a_script_that_does_not_keep_up_with_one_client_hears_the_others() {
     });
 }
 
+/// Sends messages until the script has no credit left for the stuck segment; how many.
+async fn exhaust(rig: &mut Rig, stuck: SegmentId, quick: &mut Client, segment: SegmentId) -> u32 {
+    // What the script has sent and not got back stays there.
+    let mut under_way = 0;
+    let mut sent = 0;
+    while under_way < CREDIT {
+        rig.script.says(message(stuck, &sent.to_string())).await;
+        under_way += 1;
+        sent += 1;
+        // An answer of the quick client is a fence: what was due before it has arrived.
+        rig.script.says(message(segment, "ping")).await;
+        assert_eq!(next(quick).await, Some(heard("ping")));
+        quick.message("pong").await;
+        loop {
+            match rig.script.hears().await {
+                ToScript::Credit { segment, events } if segment == stuck => under_way -= events,
+                ToScript::Credit { .. } => {}
+                ToScript::Event { segment, .. } => {
+                    let events = 1;
+                    rig.script
+                        .says(FromScript::Credit { segment, events })
+                        .await;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    sent
+}
+
+#[test]
+fn i10_a_client_that_does_not_read_can_be_ended() {
+    run(async {
+        let mut rig = Rig::new().await;
+        let mut slow = Client::narrow(rig.address).await;
+        let session = rig.prove(&mut slow).await;
+        let parent = rig.accept(session).await;
+        let (mut quick, segment) = rig.accepted().await;
+        // With so many segments there is more for it than is held for one client.
+        for channel in 1..=4 {
+            let (cookie, kind) = (channel.into(), KIND);
+            let open = FromScript::Open {
+                parent,
+                cookie,
+                kind,
+            };
+            rig.script.says(open).await;
+            let segment = SegmentId { channel, ..parent };
+            let opened = ToScript::Opened { segment, cookie };
+            assert_eq!(rig.script.hears().await, opened);
+        }
+        for channel in 0..=4 {
+            let stuck = SegmentId { channel, ..parent };
+            exhaust(&mut rig, stuck, &mut quick, segment).await;
+        }
+        let close = FromScript::Close {
+            segment: parent,
+            last_words: String::new(),
+        };
+        rig.script.says(close).await;
+        assert_eq!(rig.host.loses().await, (session, Ended::Told));
+        drop(slow);
+    });
+}
+
 #[test]
 fn i10_a_client_that_does_not_read_costs_its_own_credit_only() {
     run(async {
@@ -381,32 +447,7 @@ fn i10_a_client_that_does_not_read_costs_its_own_credit_only() {
         let session = rig.prove(&mut slow).await;
         let stuck = rig.accept(session).await;
         let (mut quick, segment) = rig.accepted().await;
-        // Until the script has no credit left: what it has sent and not got back stays there.
-        let mut under_way = 0;
-        let mut sent = 0_u32;
-        while under_way < CREDIT {
-            rig.script.says(message(stuck, &sent.to_string())).await;
-            under_way += 1;
-            sent += 1;
-            // An answer of the quick client is a fence: what was due before it has arrived.
-            rig.script.says(message(segment, "ping")).await;
-            assert_eq!(next(&mut quick).await, Some(heard("ping")));
-            quick.message("pong").await;
-            loop {
-                match rig.script.hears().await {
-                    ToScript::Credit { segment, events } if segment == stuck => under_way -= events,
-                    ToScript::Credit { .. } => {}
-                    ToScript::Event { segment, .. } => {
-                        let events = 1;
-                        rig.script
-                            .says(FromScript::Credit { segment, events })
-                            .await;
-                        break;
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
+        let sent = exhaust(&mut rig, stuck, &mut quick, segment).await;
         // Once it reads, all of it arrives in order.
         for number in 0..sent {
             assert_eq!(next(&mut slow).await, Some(heard(&number.to_string())));
@@ -481,6 +522,52 @@ fn a_new_script_is_told_what_lives_and_gets_what_follows() {
         assert_eq!(rig.script.hears().await, told(segment, "meanwhile"));
         rig.script.says(message(segment, "new")).await;
         assert_eq!(next(&mut client).await, Some(heard("new")));
+    });
+}
+
+#[test]
+fn a_new_script_does_not_get_what_the_old_one_kept_from_it() {
+    run(async {
+        let mut rig = Rig::new().await;
+        let (mut kept, stays) = rig.accepted().await;
+        let (mut blocked, segment) = rig.accepted().await;
+        let flags = FromScript::Flags {
+            segment,
+            verbose: false,
+            block_adopt: true,
+        };
+        rig.script.says(flags).await;
+        // A fence.
+        rig.script.says(message(segment, "ping")).await;
+        assert_eq!(next(&mut blocked).await, Some(heard("ping")));
+        let (script, data) = Socket::pair().unwrap();
+        rig.script = Script::new(script);
+        rig.host
+            .hand(ToFrameserver::Relink, &[data.into_fd()])
+            .await;
+        let exit = Event::Target {
+            channel: 0,
+            event: Target::Exit,
+        };
+        assert_eq!(next(&mut blocked).await, Some(exit));
+        drop(blocked);
+        assert_eq!(rig.host.loses().await, (segment.session, Ended::Told));
+        kept.message("still here").await;
+        let adopted = loop {
+            match rig.script.hears().await {
+                ToScript::Adopt { segment, .. } => break segment,
+                ToScript::Terminated { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(adopted, stays);
+        let words = loop {
+            let said = rig.script.hears().await;
+            if !matches!(said, ToScript::Terminated { .. }) {
+                break said;
+            }
+        };
+        assert_eq!(words, told(stays, "still here"));
     });
 }
 

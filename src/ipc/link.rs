@@ -1,7 +1,8 @@
 //! Frameserver and script: the data link, past the host.
 //!
 //! Either side sends batches. Credit keeps a slow end's queue its own: each side may have
-//! [`CREDIT`] events of a segment under way that the other has not handed back.
+//! [`CREDIT`] events of a segment under way that the other has not handed back. Frames count as
+//! events.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,17 @@ pub enum ToScript {
         origin_ll: bool,
         /// The content is text.
         text: bool,
+    },
+    /// A frame has come; only where [`FromScript::Flags`] asked for it.
+    Frame {
+        /// On which segment.
+        segment: SegmentId,
+        /// Its number, as the client counts.
+        number: u32,
+        /// Where the changed region begins: x and y, pixels.
+        at: [u16; 2],
+        /// Width and height of the changed region, pixels.
+        region: [u16; 2],
     },
     /// The channel asked for with [`FromScript::Open`].
     Opened {
@@ -108,6 +120,16 @@ pub enum FromScript {
         segment: SegmentId,
         /// How many.
         events: u32,
+    },
+    /// How this segment is dealt with from here on. A new segment, and an adopted one, begins with
+    /// neither.
+    Flags {
+        /// Which one.
+        segment: SegmentId,
+        /// Tell of each frame.
+        verbose: bool,
+        /// Close it when another script process takes over, instead of announcing it.
+        block_adopt: bool,
     },
     /// Close it: the primary segment ends the session.
     Close {

@@ -4,6 +4,7 @@
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
 mod constants;
+mod flags;
 mod input;
 mod keys;
 mod net;
@@ -170,6 +171,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     [
         net::ENTRIES,
         segment::ENTRIES,
+        flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,
         process::ENTRIES,

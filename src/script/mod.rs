@@ -18,6 +18,7 @@ mod core;
 mod engine;
 mod errors;
 mod keys;
+mod picture;
 mod process;
 mod sandbox;
 mod status;

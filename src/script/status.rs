@@ -38,6 +38,8 @@ pub(super) enum Status {
     Window { event: WindowEvent, left: u32 },
     /// The picture's size.
     Resized(Resized),
+    /// A frame has come.
+    Frame(Frame),
     /// What the client says.
     Said {
         event: External,
@@ -53,6 +55,17 @@ pub(super) struct Resized {
     pub(super) height: u16,
     pub(super) origin_ll: bool,
     pub(super) text: bool,
+}
+
+/// A frame, without its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// As the client counts.
+    pub(super) number: u32,
+    /// Where the changed region begins: x and y, pixels.
+    pub(super) at: [u16; 2],
+    /// Width and height of the changed region, pixels.
+    pub(super) region: [u16; 2],
 }
 
 /// One kind of status.
@@ -130,6 +143,7 @@ pub(super) enum Id {
     Failure,
     Window,
     Resized,
+    Frame,
     Viewport,
     ContentState,
     CursorHint,
@@ -147,7 +161,7 @@ pub(super) enum Id {
 }
 
 /// All kinds, in the order of [`Id`].
-pub(super) static KINDS: [Kind; 22] = [
+pub(super) static KINDS: [Kind; 23] = [
     Kind {
         name: "preroll",
         doc: "The last chance to send hints before the client runs; ACTIVATE goes out when the callback returns, unless it called suspend_target. On a listener it is only for information.",
@@ -272,6 +286,18 @@ pub(super) static KINDS: [Kind; 22] = [
             ),
             f("tpack", "boolean", "the content is text"),
             AUDIO,
+        ],
+    },
+    Kind {
+        name: "frame",
+        doc: "A frame has come; only with TARGET_VERBOSE, and after `resized`. Pixels are not decoded.",
+        fields: &[
+            f("pts", "number", "milliseconds; 0, as a12 does not say"),
+            f("number", "number", "as the client counts"),
+            f("x", "number", "left side of the changed region, pixels"),
+            f("y", "number", "upper side of the changed region, pixels"),
+            f("width", "number", "of the changed region, pixels"),
+            f("height", "number", "of the changed region, pixels"),
         ],
     },
     Kind {

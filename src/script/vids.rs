@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use identity::Name;
 
+use super::picture::Picture;
 use super::status::Status;
 use crate::ipc::link::{CREDIT, FromScript};
 use crate::ipc::{ListenerId, SegmentId};
@@ -88,8 +89,10 @@ pub(super) struct Segment {
     pub(super) hold: bool,
     /// suspend_target after activation: what waits for resume_target.
     pub(super) held: Option<VecDeque<Queued>>,
-    /// The newest size that the script has not been told.
-    pub(super) size: Option<super::status::Resized>,
+    /// What the script has set with target_flags.
+    pub(super) flags: Flags,
+    /// What the script is told of the picture.
+    pub(super) picture: Picture,
     /// What goes to the client.
     pub(super) out: Outgoing,
     /// The client's events that have come and are not dispatched.
@@ -98,6 +101,15 @@ pub(super) struct Segment {
     pub(super) masked: (u32, u32),
     /// Text cell, pixels.
     pub(super) cell: (u8, u8),
+}
+
+/// What target_flags has set and the frameserver has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Flags {
+    /// Frames are told.
+    pub(super) verbose: bool,
+    /// Closed when another script process takes over.
+    pub(super) block_adopt: bool,
 }
 
 /// Where a segment is on its data link.

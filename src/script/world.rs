@@ -2,6 +2,7 @@
 //! said. No Lua here.
 
 mod endings;
+mod flags;
 mod inbound;
 mod requests;
 
@@ -11,8 +12,11 @@ use identity::{Name, Secret};
 
 pub(super) use requests::{Ask, NotNow};
 
+use super::picture::Picture;
 use super::status::Status;
-use super::vids::{Address, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid};
+use super::vids::{
+    Address, Flags, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid,
+};
 use crate::ipc::link;
 use crate::ipc::script::{FromScript, Listen, Wanted};
 use crate::ipc::{ListenerId, SegmentId, SessionId};
@@ -248,7 +252,8 @@ impl World {
             stage: Stage::Silent,
             hold: false,
             held: None,
-            size: None,
+            flags: Flags::default(),
+            picture: Picture::default(),
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),
@@ -374,11 +379,14 @@ impl World {
                 }
                 continue;
             }
-            if let Status::Resized(size) = &mut entry.status
-                && let Some(newest) = segment.size.take()
-            {
-                *size = newest;
-            }
+            let shown = match &entry.status {
+                Status::Resized(_) => {
+                    let status = segment.picture.turn();
+                    status.map(|status| entry.status = status).is_some()
+                }
+                Status::Frame(_) => segment.flags.verbose && segment.picture.is_shown(),
+                _ => true,
+            };
             if entry.credit {
                 segment.waiting = segment.waiting.saturating_sub(1);
                 if let Some(id) = segment.address.segment() {
@@ -386,7 +394,9 @@ impl World {
                     self.owe(id, link);
                 }
             }
-            return Some(entry);
+            if shown {
+                return Some(entry);
+            }
         }
     }
 

@@ -127,6 +127,32 @@ end
 }
 
 #[test]
+fn a_client_that_is_not_for_adoption_ends_with_its_script() {
+    let adopts = "
+function hello_adopt(vid, kind, title, parent, more)
+    print('adopted', more)
+    target_updatehandler(vid, client)
+    return true
+end
+";
+    let blocks = "target_flags(source, TARGET_BLOCKADOPT) message_target(source, 'blocked')";
+    let script = with_wish("block", blocks).replace("local function client", "function client");
+    let mut host = Moonport::new().script("hello", &(script + adopts)).start();
+    host.key_accept("hello", ANNA);
+    host.key_accept("hello", BERT);
+    let [mut anna, mut bert] = [ANNA, BERT].map(|who| host.client(who).connect());
+    anna.expect("welcome");
+    bert.expect("welcome");
+    bert.say("block");
+    bert.expect("blocked");
+    kill_child(&host, "moonport-script");
+    bert.wait();
+    host.process.expect("adopted\tfalse");
+    anna.say("moon");
+    anna.expect("you said moon");
+}
+
+#[test]
 fn a_frameserver_that_dies_is_told_and_the_others_go_on() {
     let second = HELLO.replace("PORT,", "PORT + 1,");
     let moonport = Moonport::new()

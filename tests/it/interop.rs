@@ -80,6 +80,47 @@ fn what_a_source_shows_is_taken_and_acknowledged() {
 }
 
 #[test]
+fn a_script_that_asks_hears_of_frames_and_not_of_larger_ones_than_it_wants() {
+    let Some(peer) = Peer::find() else { return };
+    let tell = "print(status.kind, status.number, status.width, status.height, status.message)
+        if status.kind == 'preroll' then
+            target_verbose(source)
+            target_flags(source, TARGET_LIMITSIZE, 64, 64)
+        end";
+    let script = HELLO.replace("print(status.kind, source)", tell);
+    let mut host = Moonport::new().script("hello", &script).start();
+    host.key_accept("hello", ANNA);
+    let show = [
+        &["--register", "peer", "--wait-event", "ACTIVATE"],
+        &["--video", "64", "48", "dzstd", "2"][..],
+        &["--video", "65", "48", "rgba", "2"],
+        &["--video", "8", "4", "rgb565", "1"],
+    ]
+    .concat();
+    let report = peer.connect(host.place(), ANNA, &show);
+    assert_eq!(report.code, 0, "{report:?}");
+    host.process.expect("terminated");
+    let said = host.process.terminate().text();
+    let kinds = ["resized\t", "frame\t", "failure\t"];
+    let picture: Vec<_> = said
+        .lines()
+        .filter(|line| kinds.iter().any(|kind| line.starts_with(kind)))
+        .collect();
+    assert_eq!(
+        picture,
+        [
+            "resized\tnil\t64\t48\tnil",
+            "frame\t1\t64\t48\tnil",
+            "frame\t2\t64\t48\tnil",
+            "failure\tnil\tnil\tnil\twithheld: 65 x 48 is larger than 64 x 64",
+            "resized\tnil\t8\t4\tnil",
+            "frame\t5\t8\t4\tnil",
+        ],
+        "{said}"
+    );
+}
+
+#[test]
 fn a_secret_of_its_own_is_needed_and_lets_in_as_many_as_the_window() {
     let Some(peer) = Peer::find() else { return };
     let lua = format!("{HELLO}\ntarget_input(listener, '1:sekrit')");

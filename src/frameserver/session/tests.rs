@@ -34,6 +34,37 @@ fn frame(width: u16) -> Event {
         height: 1,
         origin_ll: false,
         text: false,
+        number: u32::from(width),
+        at: [0, 0],
+        region: [width, 1],
+    }
+}
+
+/// What a verbose script hears of a [`frame`].
+fn told(width: u16) -> ToScript {
+    ToScript::Frame {
+        segment: segment(0),
+        number: u32::from(width),
+        at: [0, 0],
+        region: [width, 1],
+    }
+}
+
+fn resized(width: u16) -> ToScript {
+    let picture = Picture {
+        width,
+        height: 1,
+        origin_ll: false,
+        text: false,
+    };
+    picture.resized(segment(0))
+}
+
+fn flags(channel: u8, verbose: bool, block_adopt: bool) -> FromScript {
+    FromScript::Flags {
+        segment: segment(channel),
+        verbose,
+        block_adopt,
     }
 }
 
@@ -267,4 +298,125 @@ fn a_script_hears_that_no_channel_is_free() {
     session.event(Event::Opened { channel, cookie });
     session.forward(&script);
     assert_eq!(script.take(), [ToScript::OpenFailed { parent, cookie }]);
+}
+
+/// Opens this channel for the script.
+fn opens(session: &mut Session, script: &Outbox, channel: u8) {
+    let cookie = u32::from(channel);
+    let open = FromScript::Open {
+        parent: segment(0),
+        cookie,
+        kind: UNKNOWN,
+    };
+    session.said(script.epoch().unwrap(), open).unwrap();
+    assert!(matches!(session.next(), Some(Next::Do(_))));
+    let channel = Some(channel);
+    session.event(Event::Opened { channel, cookie });
+    session.forward(script);
+    script.take();
+}
+
+fn adopted(sent: &[ToScript]) -> Vec<u8> {
+    let channel = |message: &ToScript| match message {
+        ToScript::Adopt { segment, .. } => Some(segment.channel),
+        _ => None,
+    };
+    sent.iter().filter_map(channel).collect()
+}
+
+#[test]
+fn frames_are_told_to_a_script_that_asks_and_after_their_size() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    session.event(frame(5));
+    session.said(epoch, flags(0, true, false)).unwrap();
+    for width in [6, 6, 7] {
+        session.event(frame(width));
+    }
+    session.said(epoch, flags(0, false, false)).unwrap();
+    session.event(frame(7));
+    session.forward(&script);
+    let wanted = [resized(6), told(6), told(6), resized(7), told(7)];
+    assert_eq!(script.take(), wanted);
+}
+
+#[test]
+fn i10_frames_cost_credit_as_events_do() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    session.said(epoch, flags(0, true, false)).unwrap();
+    for _ in 0..CREDIT {
+        session.event(frame(1));
+    }
+    session.event(says("x"));
+    session.event(frame(2));
+    session.forward(&script);
+    assert_eq!(script.take().len(), 1 + CREDIT as usize);
+    assert!(!session.is_caught_up(&script));
+    session.said(epoch, credit(2)).unwrap();
+    session.forward(&script);
+    assert_eq!(script.take()[1..], [resized(2), told(2)]);
+}
+
+#[test]
+fn a_new_script_has_asked_for_nothing_yet() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let old = script.epoch().unwrap();
+    session.said(old, flags(0, true, false)).unwrap();
+    script.end();
+    session.event(frame(1));
+    script.begin();
+    session.forward(&script);
+    session.said(old, flags(0, true, false)).unwrap();
+    session.event(frame(1));
+    session.forward(&script);
+    let sent = script.take();
+    assert!(
+        matches!(&sent[..], [ToScript::Adopt { .. }, size] if *size == resized(1)),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn what_blocks_adoption_ends_with_its_script_and_is_not_announced() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    opens(&mut session, &script, 1);
+    session.said(epoch, activate(0)).unwrap();
+    session.said(epoch, flags(0, false, true)).unwrap();
+    session.event(says("waits"));
+    script.begin();
+    session.forward(&script);
+    assert_eq!(script.take(), []);
+    assert!(session.is_leaving());
+    assert!(matches!(session.next(), Some(Next::Last(_))));
+}
+
+#[test]
+fn a_subsegment_that_blocks_adoption_is_closed_alone() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    for channel in [1, 2] {
+        opens(&mut session, &script, channel);
+    }
+    let epoch = script.epoch().unwrap();
+    session.said(epoch, flags(1, false, true)).unwrap();
+    // The last word counts.
+    session.said(epoch, flags(2, false, true)).unwrap();
+    session.said(epoch, flags(2, false, false)).unwrap();
+    script.begin();
+    session.forward(&script);
+    assert_eq!(adopted(&script.take()), [0, 2]);
+    let channel = 1;
+    let closes = Next::Do(Command::Close { channel });
+    assert_eq!(session.next(), Some(closes));
+    assert_eq!(session.next(), None);
+    // It was a wish of the old script.
+    script.begin();
+    session.forward(&script);
+    assert_eq!(adopted(&script.take()), [0, 2]);
 }

@@ -2,6 +2,8 @@
 
 use mlua::{IntoLua, Lua, Value};
 
+use super::flags;
+
 /// One constant.
 pub(in crate::script) struct Constant {
     pub(in crate::script) name: &'static str,
@@ -80,8 +82,8 @@ pub(in crate::script) const CONSTANTS: &[Constant] = &[
     ),
     n(
         "TARGET_VERBOSE",
-        3.0,
-        "flag of target_flags; taken, without effect yet",
+        flags::VERBOSE,
+        "flag of target_flags: tell of frames",
     ),
     n(
         "TARGET_VSTORE_SYNCH",
@@ -120,8 +122,8 @@ pub(in crate::script) const CONSTANTS: &[Constant] = &[
     ),
     n(
         "TARGET_LIMITSIZE",
-        11.0,
-        "flag of target_flags; taken, without effect yet",
+        flags::LIMITSIZE,
+        "flag of target_flags: no larger pictures",
     ),
     n(
         "TARGET_SYNCHSIZE",
@@ -130,12 +132,12 @@ pub(in crate::script) const CONSTANTS: &[Constant] = &[
     ),
     n(
         "TARGET_BLOCKADOPT",
-        13.0,
-        "flag of target_flags; taken, without effect yet",
+        flags::BLOCKADOPT,
+        "flag of target_flags: close it when the script starts again",
     ),
     n(
         "TARGET_DRAINQUEUE",
-        14.0,
+        flags::DRAINQUEUE,
         "flag of target_flags; taken, without effect",
     ),
     n("TARGET_ALLOWLODEF", 0.0, "no flag: target_flags refuses it"),

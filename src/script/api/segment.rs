@@ -72,41 +72,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         "A vid that is no live segment, or a negative size, is fatal. Sizes above 8192 are cut.",
     ),
     entry(
-        "target_flags",
-        &[
-            form(
-                &[VID, arg("flag", Ty::Number), opt("on", Ty::Flag, "true")],
-                NOTHING,
-            ),
-            form(
-                &[
-                    VID,
-                    arg("flag", Ty::Number),
-                    arg("max_width", Ty::Number),
-                    arg("max_height", Ty::Number),
-                ],
-                NOTHING,
-            ),
-        ],
-        target_flags,
-        "Takes Arcan's TARGET_ flags, which are about display; none has an effect here so far.",
-        "An unknown flag is fatal; a vid that is no live segment gets a warning.",
-    ),
-    entry(
-        "target_verbose",
-        &[form(&[VID, opt("on", Ty::Flag, "true")], NOTHING)],
-        target_flag,
-        "The same as target_flags with TARGET_VERBOSE.",
-        "A vid that is no live segment gets a warning.",
-    ),
-    entry(
-        "target_synchronous",
-        &[form(&[VID, opt("on", Ty::Flag, "true")], NOTHING)],
-        target_flag,
-        "The same as target_flags with TARGET_SYNCHRONOUS.",
-        "A vid that is no live segment gets a warning.",
-    ),
-    entry(
         "target_updatehandler",
         &[form(&[VID, opt("callback", Ty::Callback, "nil")], NOTHING)],
         target_updatehandler,
@@ -266,7 +231,7 @@ fn missing(call: &Call<'_>) -> Fault {
 }
 
 /// The vid, if it is a live segment; a warning if not.
-fn live_or_warn(call: &Call<'_>, function: &str) -> Option<Vid> {
+pub(super) fn live_or_warn(call: &Call<'_>, function: &str) -> Option<Vid> {
     let vid = call.vid(0);
     let alive = call.core.world.borrow().segment(vid).is_some();
     if !alive {
@@ -424,20 +389,6 @@ fn target_displayhint(call: &Call<'_>) -> Result<MultiValue, Fault> {
 fn cell(call: &Call<'_>, vid: Vid) -> (u8, u8) {
     let world = call.core.world.borrow();
     world.segment(vid).map_or((0, 0), |segment| segment.cell)
-}
-
-fn target_flags(call: &Call<'_>) -> Result<MultiValue, Fault> {
-    let flag = call.number(1).unwrap_or_default();
-    if !(1.0..=14.0).contains(&flag) || flag.fract() != 0.0 {
-        return Err(Fault::fatal(format!("{flag} is no TARGET_ flag")));
-    }
-    live_or_warn(call, "target_flags");
-    call.answer(())
-}
-
-fn target_flag(call: &Call<'_>) -> Result<MultiValue, Fault> {
-    live_or_warn(call, "target_verbose or target_synchronous");
-    call.answer(())
 }
 
 fn target_updatehandler(call: &Call<'_>) -> Result<MultiValue, Fault> {

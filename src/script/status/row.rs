@@ -67,6 +67,7 @@ impl Status {
             Self::Failure(_) => Id::Failure,
             Self::Window { .. } => Id::Window,
             Self::Resized(_) => Id::Resized,
+            Self::Frame(_) => Id::Frame,
             Self::Said { event, .. } => said(event),
         }
     }
@@ -102,6 +103,16 @@ impl Status {
                 .flag(size.text)
                 .number(0)
                 .done(Id::Resized),
+            Self::Frame(frame) => {
+                let ([x, y], [width, height]) = (frame.at, frame.region);
+                row.number(0)
+                    .number(frame.number)
+                    .number(x)
+                    .number(y)
+                    .number(width)
+                    .number(height)
+                    .done(Id::Frame)
+            }
             Self::Said { event, cookie } => external(row, event, *cookie),
         }
     }

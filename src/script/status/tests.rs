@@ -75,6 +75,11 @@ fn all() -> Vec<Status> {
             origin_ll: true,
             text: false,
         }),
+        Status::Frame(Frame {
+            number: 3,
+            at: [1, 2],
+            region: [4, 5],
+        }),
         said(External::Viewport(Viewport {
             x: -1,
             y: -2,
@@ -215,6 +220,9 @@ fn fields_follow_the_code_where_it_and_its_documentation_differ() {
     );
     check(
         "return s.viewport.border[1] == 6 and s.viewport.border[4] == 9 and s.viewport.frame == 12",
+    );
+    check(
+        "return s.frame.pts == 0 and s.frame.number == 3 and s.frame.y == 2 and s.frame.width == 4",
     );
     check("return s.cursorhint.cursor == 'zoom-in?'");
     check("return s.bchunkstate.hint == true and s.bchunkstate.extensions == 'png;g'");

@@ -9,9 +9,9 @@ use super::{Adoption, Ask, Opening, Route, World};
 use crate::ipc::link::{self, CREDIT};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{ListenerId, SegmentId, SessionId};
-use crate::script::status::{NETWORK_SERVER, Resized, Status, is_network};
+use crate::script::status::{Frame, NETWORK_SERVER, Resized, Status, is_network};
 use crate::script::text::cut;
-use crate::script::vids::{Address, Object, Queued, Segment, Stage, Vid};
+use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
 use crate::wire::a12::event::External;
 
 /// The most bytes of last words.
@@ -108,6 +108,15 @@ impl World {
                     text,
                 };
                 self.resized(link, segment, size);
+            }
+            From::Frame {
+                segment,
+                number,
+                at,
+                region,
+            } => {
+                let frame = Frame { number, at, region };
+                self.frame(link, segment, frame);
             }
             From::Opened { segment, cookie } => self.opened(link, segment, cookie),
             From::OpenFailed { parent, cookie } => self.open_failed(link, parent, cookie),
@@ -210,7 +219,11 @@ impl World {
             && matches!(known.address, Address::Expected(_))
         {
             known.address = Address::Open(segment);
-            for say in known.out.opened() {
+            let (flags, early) = (known.flags, known.out.opened());
+            if flags != Flags::default() {
+                self.send_flags(link, segment, flags);
+            }
+            for say in early {
                 self.outbox.link.push((link, say.to(segment)));
             }
         }
@@ -240,7 +253,7 @@ impl World {
                     }
                     Stage::Registered(kind) | Stage::Prerolled(kind) | Stage::Active(kind) => kind,
                 };
-                let early = segment.size;
+                let early = segment.picture.waits();
                 self.queue.push_back(Queued {
                     vid,
                     status: Status::Registered { kind, title, guid },
@@ -287,11 +300,32 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        // Sizes cost no credit, so of several that wait only the last is kept.
-        let told = segment.size.replace(size).is_none();
-        if told && segment.stage != Stage::Silent {
+        if segment.picture.resized(size) && segment.stage != Stage::Silent {
             self.tell(vid, Status::Resized(size));
         }
+    }
+
+    fn frame(&mut self, link: ListenerId, id: SegmentId, frame: Frame) {
+        let Some(vid) = self.sign_of_life(link, id) else {
+            return;
+        };
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        if segment.waiting >= CREDIT {
+            return;
+        }
+        if segment.stage == Stage::Silent {
+            self.owe(id, link);
+            return;
+        }
+        segment.waiting += 1;
+        segment.picture.framed();
+        self.queue.push_back(Queued {
+            vid,
+            status: Status::Frame(frame),
+            credit: true,
+        });
     }
 
     fn opened(&mut self, link: ListenerId, id: SegmentId, cookie: u32) {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ipc::link::CREDIT;
 use crate::ipc::script::{Request, ToScript};
+use crate::script::picture::Limit;
 use crate::wire::a12::event::{External, SegmentRequest, Text};
 
 /// The credit of a fresh segment.
@@ -24,6 +25,8 @@ enum Step {
     Delete(usize),
     Suspend(usize),
     Resume(usize),
+    Verbose(usize, bool),
+    Limit(usize, u32),
     /// Dispatch everything; callbacks accept requests, and fail, by these bits.
     Dispatch {
         accept: u64,
@@ -64,8 +67,11 @@ fn heard() -> impl Strategy<Value = link::ToScript> {
     use link::ToScript as From;
     prop_oneof![
         8 => (segment(), said()).prop_map(|(segment, event)| From::Event { segment, event }),
-        1 => segment().prop_map(|segment| From::Resized {
-            segment, width: 1, height: 1, origin_ll: false, text: false,
+        2 => (segment(), 1_u16..4).prop_map(|(segment, width)| From::Resized {
+            segment, width, height: 1, origin_ll: false, text: false,
+        }),
+        2 => segment().prop_map(|segment| From::Frame {
+            segment, number: 1, at: [0, 0], region: [1, 1],
         }),
         2 => (segment(), 0_u32..3).prop_map(|(segment, cookie)| From::Opened { segment, cookie }),
         1 => (segment(), 0_u32..3).prop_map(|(parent, cookie)| From::OpenFailed { parent, cookie }),
@@ -88,6 +94,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..20).prop_map(Step::Delete),
         1 => (0_usize..20).prop_map(Step::Suspend),
         1 => (0_usize..20).prop_map(Step::Resume),
+        2 => (0_usize..20, any::<bool>()).prop_map(|(at, on)| Step::Verbose(at, on)),
+        2 => (0_usize..20, 0_u32..4).prop_map(|(at, width)| Step::Limit(at, width)),
         6 => (any::<u64>(), any::<u64>(), any::<u64>())
             .prop_map(|(accept, a, b)| Step::Dispatch { accept, fail: a & b }),
     ]
@@ -102,6 +110,10 @@ struct Watched {
     answered: HashMap<SessionId, usize>,
     /// What each segment may still be sent.
     credit: HashMap<SegmentId, u64>,
+    /// Who wants frames, the widest picture that a script wants, and the width that it knows.
+    verbose: HashMap<Vid, bool>,
+    limit: HashMap<Vid, u32>,
+    sized: HashMap<Vid, u32>,
 }
 
 impl Watched {
@@ -115,6 +127,17 @@ impl Watched {
             let vid = entry.vid;
             assert!(!self.deleted.contains(&vid), "a callback after delete");
             assert!(!self.ended.contains(&vid), "a callback after terminated");
+            match &entry.status {
+                Status::Resized(size) => {
+                    self.sized.insert(vid, size.width.into());
+                    self.assert_fits(vid);
+                }
+                Status::Frame(_) => {
+                    assert_eq!(self.verbose.get(&vid), Some(&true), "nobody asked");
+                    self.assert_fits(vid);
+                }
+                _ => {}
+            }
             let request = entry.status.id() == super::super::status::Id::SegmentRequest;
             match world.ask(&entry) {
                 Some(ask) => world.offer(vid, ask),
@@ -146,6 +169,13 @@ impl Watched {
         world.pay();
     }
 
+    /// The script knows the size, and wants so large a picture.
+    fn assert_fits(&self, vid: Vid) {
+        let limit = self.limit.get(&vid).copied().unwrap_or_default();
+        let width = self.sized[&vid];
+        assert!(limit == 0 || width <= limit, "{width} is above {limit}");
+    }
+
     fn take(&mut self, world: &mut World) {
         let outbox = std::mem::take(&mut world.outbox);
         for message in outbox.host {
@@ -164,7 +194,9 @@ impl Watched {
                 link::FromScript::Close { segment, .. } => {
                     self.credit.remove(&segment);
                 }
-                link::FromScript::Open { .. } | link::FromScript::Credit { .. } => {}
+                link::FromScript::Open { .. }
+                | link::FromScript::Flags { .. }
+                | link::FromScript::Credit { .. } => {}
             }
         }
     }
@@ -227,6 +259,14 @@ proptest! {
                 },
                 Step::Resume(at) => if let Some(&vid) = watched.vids.get(at) {
                     world.resume(vid, false);
+                },
+                Step::Verbose(at, verbose) => if let Some(&vid) = watched.vids.get(at) {
+                    world.set_flags(vid, Flags { verbose, ..Flags::default() });
+                    watched.verbose.insert(vid, verbose);
+                },
+                Step::Limit(at, width) => if let Some(&vid) = watched.vids.get(at) {
+                    world.limit(vid, Limit { width, height: 0 });
+                    watched.limit.insert(vid, width);
                 },
                 Step::Dispatch { accept, fail } => watched.dispatch(&mut world, accept, fail),
             }

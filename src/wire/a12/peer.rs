@@ -33,7 +33,8 @@ pub enum Command {
         /// What.
         input: Io,
     },
-    /// Sink: open the lowest free channel in answer to a segment request.
+    /// Sink: open a channel in answer to a segment request: one that was never used or, if there is
+    /// none, the one closed longest ago.
     Open {
         /// The request's number.
         cookie: u32,
@@ -101,6 +102,12 @@ pub enum Event {
         origin_ll: bool,
         /// The content is text.
         text: bool,
+        /// The frame's number on its channel, as the source counts.
+        number: u32,
+        /// Where the changed region begins: x and y, pixels.
+        at: [u16; 2],
+        /// Width and height of the changed region, pixels.
+        region: [u16; 2],
     },
     /// Sink: the channel asked for with [`Command::Open`] is open; `None`: none is free.
     Opened {

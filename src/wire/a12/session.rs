@@ -269,7 +269,7 @@ impl Session {
                 self.say(channel, Record::Io(input), rng, out)
             }
             (Role::Sink, Command::Open { cookie, kind }) => {
-                let channel = self.streams.open_lowest();
+                let channel = self.streams.open_unused();
                 out.event(Event::Opened { channel, cookie });
                 let Some(channel) = channel else {
                     return Ok(());

@@ -3,7 +3,7 @@
 //! Pictures are not decoded: a frame's bytes are counted and dropped as they come, and nothing is
 //! ever allocated for its announced size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Event;
 use super::control::VideoFrame;
@@ -11,6 +11,8 @@ use super::control::VideoFrame;
 /// The open channels and what is under way on each.
 pub(super) struct Streams {
     channels: BTreeMap<u8, Option<Frame>>,
+    /// What was open once, in the order of closing.
+    closed: VecDeque<u8>,
     /// Whether the source knows that H.264 is not decoded here.
     h264_declined: bool,
 }
@@ -35,6 +37,7 @@ impl Streams {
     pub(super) fn new() -> Self {
         Self {
             channels: BTreeMap::from([(0, None)]),
+            closed: VecDeque::new(),
             h264_declined: false,
         }
     }
@@ -45,20 +48,26 @@ impl Streams {
 
     /// Opens this channel, or begins it anew.
     pub(super) fn open(&mut self, channel: u8) {
+        self.closed.retain(|closed| *closed != channel);
         self.channels.insert(channel, None);
     }
 
-    /// Opens the lowest free channel.
-    pub(super) fn open_lowest(&mut self) -> Option<u8> {
-        let channel = (1..=u8::MAX).find(|channel| !self.is_open(*channel))?;
+    /// Opens the lowest channel that was never used or, if there is none, the one closed longest
+    /// ago: the source may not know yet that a channel is closed, and what it still says there
+    /// must not be taken for a new segment's.
+    pub(super) fn open_unused(&mut self) -> Option<u8> {
+        let unused = |channel: &u8| !self.is_open(*channel) && !self.closed.contains(channel);
+        let channel = (1..=u8::MAX)
+            .find(unused)
+            .or_else(|| self.closed.front().copied())?;
         self.open(channel);
         Some(channel)
     }
 
     /// Forgets a channel; the first is there as long as the session.
     pub(super) fn close(&mut self, channel: u8) {
-        if channel != 0 {
-            self.channels.remove(&channel);
+        if channel != 0 && self.channels.remove(&channel).is_some() {
+            self.closed.push_back(channel);
         }
     }
 
@@ -80,6 +89,9 @@ impl Streams {
                 height,
                 origin_ll: frame.flags & ORIGIN_LL != 0,
                 text: frame.format == TEXT,
+                number: frame.stream,
+                at: frame.at,
+                region: frame.region,
             }),
         });
         complete(place)

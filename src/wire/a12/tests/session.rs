@@ -57,13 +57,17 @@ fn frame(stream: u32, width: u16, height: u16) -> VideoFrame {
     }
 }
 
-fn seen_frame(channel: u8, width: u16, height: u16) -> Event {
+/// The event of a [`frame`].
+fn seen_frame(channel: u8, number: u32, width: u16, height: u16) -> Event {
     Event::Frame {
         channel,
         width,
         height,
         origin_ll: false,
         text: false,
+        number,
+        at: [0, 0],
+        region: [width, height],
     }
 }
 
@@ -83,7 +87,7 @@ fn every_frame_is_acknowledged_in_order_once_it_is_complete() {
             end.take(now, &data);
         }
         assert_eq!(puppet.controls(&end), [Control::Ping(stream)]);
-        assert_eq!(end.events.pop(), Some(seen_frame(0, 160, 100)));
+        assert_eq!(end.events.pop(), Some(seen_frame(0, stream, 160, 100)));
     }
     assert_eq!(end.error, None);
 }
@@ -229,7 +233,7 @@ fn frames_whose_numbers_disagree_are_dropped_without_a_word() {
         end.take(now, &puppet.control(0, &Control::VideoFrame(compressed)));
         end.take(now, &puppet.data(Kind::Video, 0, &[0; 20]));
         assert_eq!(puppet.controls(&end), [Control::Ping(1)], "after {row:?}");
-        assert_eq!(end.events, [seen_frame(0, 8, 8)]);
+        assert_eq!(end.events, [seen_frame(0, 1, 8, 8)]);
     }
 }
 
@@ -268,7 +272,48 @@ fn a_new_frame_replaces_an_unfinished_one() {
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 4]));
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 1]));
     assert_eq!(puppet.controls(&end), [Control::Ping(2)]);
-    assert_eq!(end.events, [seen_frame(0, 1, 1)]);
+    assert_eq!(end.events, [seen_frame(0, 2, 1, 1)]);
+}
+
+#[test]
+fn a_frame_says_its_number_and_which_region_has_changed() {
+    let (mut end, mut puppet, now) = sink();
+    let part = VideoFrame {
+        at: [3, 5],
+        region: [2, 1],
+        flags: 1,
+        length: 8,
+        ..frame(40, 8, 6)
+    };
+    end.take(now, &puppet.control(0, &Control::VideoFrame(part)));
+    end.take(now, &puppet.data(Kind::Video, 0, &[0; 8]));
+    let seen = Event::Frame {
+        channel: 0,
+        width: 8,
+        height: 6,
+        origin_ll: true,
+        text: false,
+        number: 40,
+        at: [3, 5],
+        region: [2, 1],
+    };
+    assert_eq!(end.events, [seen]);
+}
+
+#[test]
+fn what_a_closed_channel_still_says_is_not_taken_for_the_next_ones() {
+    let (mut end, mut puppet, now) = sink();
+    let kind = SegmentKind(16);
+    for cookie in [1, 2] {
+        end.give(now, Input::Command(Command::Open { cookie, kind }));
+        let channel = Some(cookie as u8);
+        assert_eq!(end.events.pop(), Some(Event::Opened { channel, cookie }));
+        end.give(now, Input::Command(Command::Close { channel: 1 }));
+    }
+    end.take(now, &puppet.event(1, alert()));
+    assert_eq!(end.events, []);
+    end.take(now, &puppet.event(2, alert()));
+    assert_eq!(end.events.len(), 1);
 }
 
 #[test]
@@ -293,7 +338,7 @@ fn frames_on_different_channels_interleave() {
     end.take(now, &puppet.data(Kind::Video, 1, &[0; 8]));
     end.take(now, &puppet.data(Kind::Video, 0, &[0; 4]));
     assert_eq!(puppet.controls(&end), [Control::Ping(2), Control::Ping(1)]);
-    assert_eq!(end.events, [seen_frame(1, 2, 1), seen_frame(0, 1, 2)]);
+    assert_eq!(end.events, [seen_frame(1, 2, 2, 1), seen_frame(0, 1, 1, 2)]);
 }
 
 #[test]
@@ -402,7 +447,7 @@ fn a_source_takes_no_frames() {
 }
 
 #[test]
-fn a_sink_opens_the_lowest_free_channel() {
+fn a_sink_opens_unused_channels_and_then_the_one_closed_longest_ago() {
     let (mut end, mut puppet, now) = sink();
     let open = |end: &mut End, cookie| {
         let kind = SegmentKind(16);
@@ -417,14 +462,18 @@ fn a_sink_opens_the_lowest_free_channel() {
     };
     for channel in 1..=255 {
         assert_eq!(open(&mut end, 1000 + u32::from(channel)), Some(channel));
+        if channel == 9 {
+            end.give(now, Input::Command(Command::Close { channel }));
+        }
     }
+    assert_eq!(open(&mut end, 4), Some(9), "all others are open");
     assert_eq!(open(&mut end, 5), None);
-    for channel in [0, 30, 7] {
+    for channel in [0, 30, 7, 30] {
         end.give(now, Input::Command(Command::Close { channel }));
     }
     puppet.seen(&end);
-    assert_eq!(open(&mut end, 6), Some(7));
-    assert_eq!(open(&mut end, 7), Some(30));
+    assert_eq!(open(&mut end, 6), Some(30));
+    assert_eq!(open(&mut end, 7), Some(7));
     assert_eq!(
         open(&mut end, 8),
         None,
@@ -432,7 +481,7 @@ fn a_sink_opens_the_lowest_free_channel() {
     );
     assert_eq!(
         puppet.controls(&end),
-        [(7, 6), (30, 7)].map(|(channel, cookie)| Control::NewChannel {
+        [(30, 6), (7, 7)].map(|(channel, cookie)| Control::NewChannel {
             channel,
             kind: SegmentKind(16),
             direction: 0,
