@@ -62,7 +62,7 @@ fn calls_in(store: &mut dyn Keystore) -> u64 {
 #[test]
 fn child() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let directory = Directory::open(dir.as_ref()).unwrap();
+    let directory = open_directory(dir.as_ref());
     let mut store = Sled::open(&directory, at(0)).unwrap();
     let mut out = io::stdout();
     for i in calls_in(&mut store).. {

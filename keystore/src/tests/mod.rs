@@ -134,11 +134,13 @@ pub(crate) fn state_directory(dir: &TempDir) -> Directory {
     open_directory(&dir.path().join("state"))
 }
 
-/// Another test's child may still have our lock, between its fork and its exec.
+/// Another test's child may still have our lock, or that of the test that started us, between its
+/// fork and its exec.
 pub(crate) fn open_directory(path: &std::path::Path) -> Directory {
+    let ours = [std::process::id(), std::os::unix::process::parent_id()];
     loop {
         match Directory::open(path) {
-            Err(OpenError::Held { pid, .. }) if pid == Some(std::process::id()) => {
+            Err(OpenError::Held { pid: Some(pid), .. }) if ours.contains(&pid) => {
                 std::thread::yield_now();
             }
             result => return result.unwrap(),
