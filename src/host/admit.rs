@@ -100,6 +100,22 @@ enum Stage {
     },
     /// Refused; its frameserver has yet to close it.
     Refused,
+    /// Closed while something was being done for it. It keeps its place until that comes back, so
+    /// that what is done for one claim can never be taken as done for another, and so that no more
+    /// is under way than there are places.
+    Leaving,
+}
+
+impl Stage {
+    /// Something is being done that comes back.
+    fn is_under_way(&self) -> bool {
+        match self {
+            Self::Lookup { .. } | Self::Challenge { .. } | Self::Commit { .. } | Self::Leaving => {
+                true
+            }
+            Self::Proof { .. } | Self::Refused => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -207,7 +223,7 @@ impl Table {
         connection: ConnectionId,
         way: Option<Way>,
     ) -> Option<Effect> {
-        let request = self.requests.get_mut(&connection)?;
+        let request = self.come_back(connection)?;
         match (std::mem::replace(&mut request.stage, Stage::Refused), way) {
             (Stage::Lookup { claim, rounds }, Some(way)) => {
                 let key = *claim.key();
@@ -226,7 +242,7 @@ impl Table {
         nonce: [u8; 8],
         pending: Pending,
     ) -> Option<Effect> {
-        let request = self.requests.get_mut(&connection)?;
+        let request = self.come_back(connection)?;
         match std::mem::replace(&mut request.stage, Stage::Refused) {
             Stage::Challenge { key, way } => {
                 request.stage = Stage::Proof {
@@ -247,6 +263,7 @@ impl Table {
         connection: ConnectionId,
         accepted: bool,
     ) -> Option<Result<Admitted, Effect>> {
+        self.come_back(connection)?;
         let request = self.requests.remove(&connection)?;
         Some(match request.stage {
             Stage::Commit { key, way, keys } if accepted => Ok(Admitted {
@@ -269,7 +286,25 @@ impl Table {
 
     /// The connection is gone.
     pub(super) fn closed(&mut self, connection: ConnectionId) {
-        self.requests.remove(&connection);
+        if let Some(request) = self.requests.get_mut(&connection) {
+            if request.stage.is_under_way() {
+                request.stage = Stage::Leaving;
+            } else {
+                self.requests.remove(&connection);
+            }
+        }
+    }
+
+    /// What was done for a request has come back; gives the request if it is still wanted.
+    fn come_back(&mut self, connection: ConnectionId) -> Option<&mut Request> {
+        if let Some(Request {
+            stage: Stage::Leaving,
+            ..
+        }) = self.requests.get(&connection)
+        {
+            self.requests.remove(&connection);
+        }
+        self.requests.get_mut(&connection)
     }
 }
 

@@ -61,8 +61,8 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
         self.public
     }
 
-    /// Puts a claim into its queue. A frameserver has one pending question per connection and a
-    /// bounded number of connections, which bounds the queue.
+    /// Puts a claim into its queue, which the request table bounds: a place in it is free again
+    /// only when its work has come back.
     pub(super) fn submit(&mut self, queue: Q, work: Work<H>) {
         self.waiting.entry(queue).or_default().push_back(work);
         self.feed();

@@ -14,11 +14,12 @@ use rand_core::{Rng, SeedableRng};
 
 use super::admit::{Effect, Table, Use, Way, which_way};
 use crate::ipc::ConnectionId;
+use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
 use crate::wire::a12::keyroom::{Claim, Pending};
 use crate::wire::a12::{
-    Answer, Ask, Command, Event, Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet,
-    Role, Rounds, SecretId, StageKeys,
+    Answer, Ask, Command, ControlBody, Event, Initiator, InitiatorConfig, Listener, ListenerConfig,
+    Ratchet, Role, Rounds, SecretId, StageKeys,
 };
 use crate::wire::crypto::SecretKey;
 use crate::wire::{Input, Output, Protocol, Refusal};
@@ -527,13 +528,83 @@ fn i1_i2_nobody_is_in_who_should_not_be() {
     );
 }
 
+/// A HELLO of mode 1 that claims a key.
+fn hello(key: PublicKey) -> ControlBody {
+    let hello = Control::Hello(Hello {
+        mode: Mode::Static,
+        key: *key.as_bytes(),
+        role: Role::Source as u8,
+        version: Hello::VERSION,
+    });
+    ControlBody(hello.encode(&Header::default()))
+}
+
+/// A frameserver chooses its connections' numbers; using one again must not move what was computed
+/// for one key under the name of another.
+#[test]
+fn i1_a_number_used_again_does_not_mix_two_claims() {
+    let mut world = World::new(1);
+    let mut table = Table::new(8);
+    let [own, other] = [(); 2].map(|()| random_key(&mut world.rng));
+    let claim = |key: &SecretKey| {
+        let hello = hello(key.public().unwrap());
+        Ask::Claim {
+            secret: SECRET,
+            rounds: Rounds::One,
+            hello,
+        }
+    };
+    let connection = ConnectionId(7);
+    table.ask(connection, source(), claim(&own));
+    let Some(Effect::Challenge {
+        claim: asked,
+        rounds,
+    }) = table.looked_up(connection, Some(Way::Known))
+    else {
+        panic!("no challenge");
+    };
+    table.closed(connection);
+    let again = table.ask(connection, source(), claim(&other));
+    assert!(matches!(again, Effect::Kill(_)), "{again:?}");
+    let pending = asked.challenge(&world.host_key, rounds, [7; 8]);
+    let host = world.host_key.public().unwrap();
+    assert!(
+        table
+            .challenged(connection, host, [7; 8], pending)
+            .is_none()
+    );
+    // Now that nothing is under way any more, the number is free.
+    let fresh = table.ask(connection, source(), claim(&other));
+    assert!(matches!(fresh, Effect::Lookup { key, .. } if key == other.public().unwrap()));
+}
+
+/// What is under way for connections that have gone still takes its place.
+#[test]
+fn i7_claims_and_goodbyes_do_not_pile_up_work() {
+    let mut table = Table::new(1);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut ask = |number| {
+        let key = random_key(&mut rng).public().unwrap();
+        let claim = Ask::Claim {
+            secret: SECRET,
+            rounds: Rounds::One,
+            hello: hello(key),
+        };
+        let effect = table.ask(ConnectionId(number), source(), claim);
+        table.closed(ConnectionId(number));
+        matches!(effect, Effect::Lookup { .. })
+    };
+    let looked_up = (0..100).filter(|number| ask(*number)).count();
+    assert_eq!(looked_up, 2, "twice the places, and no more");
+}
+
 #[test]
 fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
     let mut table = Table::new(1);
     let proof = Ask::Proof(vec![0; 153]);
     let out_of_order = table.ask(ConnectionId(1), source(), proof);
     assert!(matches!(out_of_order, Effect::Kill(_)));
-    let hello = crate::wire::a12::ControlBody([0; 128]);
+    let hello = ControlBody([0; 128]);
     let claim = || Ask::Claim {
         secret: SECRET,
         rounds: Rounds::One,
