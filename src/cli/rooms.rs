@@ -1,12 +1,14 @@
 //! The other rooms, as far as the command line uses them.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystore::{Directory, Now, OpenError, Sled, StoreError};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, OrExit};
 use crate::host;
+use crate::ipc::Socket;
+use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::ErrorMode;
 use crate::wire::crypto::SecretKey;
 
@@ -28,7 +30,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         .iter()
         .map(|path| host::Program::locate(path))
         .collect::<Result<_, _>>()
-        .map_err(|error| Failure::new(Exit::Failed, error))?;
+        .or_exit(Exit::Usage)?;
     let (directory, store) = open(&run.state)?;
     let key = host_key(&directory)?;
     let options = host::Options {
@@ -56,14 +58,32 @@ const WINDOW: Duration = Duration::from_secs(10 * 60);
 
 pub(super) use host::control::socket_path;
 
-/// The keystore, held until it is dropped.
+/// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
+/// for a host, which holds it as long as it runs.
 pub(super) fn open(state: &Path) -> Result<(Directory, Sled), Failure> {
-    let keystore = |error: OpenError| Failure::new(Exit::Keystore, error);
-    let directory = Directory::open(state).map_err(keystore)?;
+    let deadline = Instant::now() + PATIENCE;
+    let directory = loop {
+        match Directory::open(state) {
+            Err(OpenError::Held { .. }) if Instant::now() < deadline && !host_runs(state) => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            opened => break opened.or_exit(Exit::Keystore)?,
+        }
+    };
     let store = Sled::open(&directory, now())
         .map_err(|error: StoreError| Failure::new(Exit::Keystore, error))?;
     Ok((directory, store))
 }
+
+/// Whether somebody answers at the control socket.
+fn host_runs(state: &Path) -> bool {
+    Socket::<ToHost, FromHost>::connect(&socket_path(state)).is_ok()
+}
+
+/// How long another command may take; all of them are short.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The host's own key, made on first use.
 pub(super) fn host_key(directory: &Directory) -> Result<SecretKey, Failure> {

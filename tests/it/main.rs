@@ -23,3 +23,4 @@ mod listen;
 mod process;
 mod repository;
 mod source;
+mod users;
