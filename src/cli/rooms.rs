@@ -25,12 +25,20 @@ pub(super) struct Run {
 
 /// Runs a host; returns the scripts' exit code.
 pub(super) fn run(run: Run) -> Result<u8, Failure> {
-    let programs = run
-        .scripts
-        .iter()
-        .map(|path| host::Program::locate(path))
-        .collect::<Result<_, _>>()
-        .or_exit(Exit::Usage)?;
+    let programs = programs(&run.scripts)?;
+    let too_long = socket_path(&run.state)
+        .as_os_str()
+        .len()
+        .saturating_sub(SOCKET_PATH);
+    if too_long > 0 {
+        return Err(Failure::because(
+            Exit::Usage,
+            format_args!(
+                "{}: a socket cannot be made there, as its path is {too_long} bytes too long; give another --state-dir",
+                run.state.display()
+            ),
+        ));
+    }
     let (directory, store) = open(&run.state)?;
     let key = host_key(&directory)?;
     let options = host::Options {
@@ -44,8 +52,37 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         window: WINDOW,
         require_sandbox: run.require_sandbox,
     };
-    host::run(options, Box::new(store), key).map_err(|error| Failure::new(Exit::Failed, error))
+    host::run(options, Box::new(store), key).map_err(|error| {
+        let exit = match error {
+            host::HostError::HostKey => Exit::Keystore,
+            host::HostError::Io { .. } => Exit::Failed,
+        };
+        Failure::new(exit, error)
+    })
 }
+
+/// Finds the scripts. Each needs a name of its own, since its folders are called by it.
+fn programs(scripts: &[PathBuf]) -> Result<Vec<host::Program>, Failure> {
+    let mut found: Vec<host::Program> = Vec::new();
+    for path in scripts {
+        let program = host::Program::locate(path).or_exit(Exit::Usage)?;
+        if found.iter().any(|other| other.appl == program.appl) {
+            return Err(Failure::because(
+                Exit::Usage,
+                format_args!(
+                    "{}: another script is called {}, too, and would keep its files in the same folder; rename one",
+                    path.display(),
+                    program.appl
+                ),
+            ));
+        }
+        found.push(program);
+    }
+    Ok(found)
+}
+
+/// How long the path of a Unix socket may be, in bytes.
+const SOCKET_PATH: usize = 107;
 
 /// How many connections of a listener may have proved nothing yet.
 const UNPROVED: u32 = 512;

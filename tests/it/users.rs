@@ -63,6 +63,31 @@ fn what_is_not_there_is_named_in_one_line() {
 }
 
 #[test]
+fn scripts_of_one_name_are_refused_since_they_would_share_their_files() {
+    let folder = TempDir::new().unwrap();
+    for place in ["one", "two"] {
+        fs::create_dir(folder.path().join(place)).unwrap();
+        fs::write(folder.path().join(place).join("same.lua"), "").unwrap();
+    }
+    let [one, two] = ["one", "two"].map(|place| folder.path().join(place).join("same.lua"));
+    let state = folder.path().join("state");
+    let words = ["run", one.to_str().unwrap(), two.to_str().unwrap()];
+    let (code, line) = failure(&state, words);
+    assert!(code == 2 && line.contains("two/same.lua"), "{code} {line}");
+}
+
+#[test]
+fn a_state_directory_that_is_too_deep_is_told_before_anything_is_made() {
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("x.lua");
+    fs::write(&script, "").unwrap();
+    let state = folder.path().join("deep".repeat(30));
+    let (code, line) = failure(&state, ["run", script.to_str().unwrap()]);
+    assert!(code == 2 && line.contains("--state-dir"), "{code} {line}");
+    assert!(!state.exists());
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_used_is_named_in_one_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
@@ -197,10 +222,10 @@ fn a_demo_that_is_broken_off_leaves_nothing() {
             None => drop(lines),
         }
         let code = demo.wait().unwrap().code();
-        assert_eq!(code, Some(if signal.is_some() { 130 } else { 0 }));
         let mut errors = String::new();
         demo.stderr.unwrap().read_to_string(&mut errors).unwrap();
-        assert_eq!(errors, "", "{signal:?}");
+        let wanted = Some(if signal.is_some() { 130 } else { 0 });
+        assert_eq!((code, &*errors), (wanted, ""), "{signal:?}");
         assert!(!Path::new(&format!("/proc/{host}/exe")).exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -245,16 +270,16 @@ fn an_unknown_server_is_shown_and_can_be_refused_or_interrupted() {
     let client = host.place().folder().join("client");
     let address = host.place().at();
     let connect = ["connect", &address, "--secret-file", &secret, "--tag=there"];
-    for (answer, code) in [("n", REFUSED), ("\u{3}", 130), ("y", 0)] {
+    for (answer, code) in [("n\n", REFUSED), ("\u{3}", 130), ("y\n", 0)] {
         let Some(mut terminal) = on_a_terminal(&moonport(&client, connect)) else {
             return;
         };
         terminal.expect(&host.place().host_key());
         terminal.expect("moonport key host");
-        terminal.say(answer);
+        terminal.types(answer);
         if code == 0 {
             terminal.expect("welcome");
-            terminal.say("\u{4}");
+            terminal.types("\u{4}");
         }
         let ended = terminal.wait();
         assert_eq!(ended.code, code, "{}", ended.text());
