@@ -148,7 +148,12 @@ impl Disk {
             let rehearsal = directory.path().join("rehearsal");
             remove_all(&rehearsal)?;
             let rehearsed = log::copy(&store, &rehearsal)
-                .map_err(|error| at("its copy, which takes as much room again", &error))
+                .map_err(|error| {
+                    at(
+                        "cannot make its copy, which takes as much room again",
+                        &error,
+                    )
+                })
                 .and_then(|()| open_log(&rehearsal, acknowledged))
                 .map(drop);
             remove_all(&rehearsal)?;

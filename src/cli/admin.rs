@@ -29,9 +29,14 @@ impl Admin {
     /// Finds the host of a state directory, or opens the keystore in it. In the runtime that is
     /// entered.
     pub(super) fn open(state: &Path) -> Result<Self, Failure> {
-        match Self::host(state)? {
-            Some(host) => Ok(host),
-            None => Ok(Self::Store(Box::new(rooms::open(state)?))),
+        // Why it cannot be reached is told better by what opens the directory it should be in.
+        if let Ok(Some(host)) = Self::host(state) {
+            return Ok(host);
+        }
+        match rooms::open(state) {
+            Ok(store) => Ok(Self::Store(Box::new(store))),
+            // It may have been about to start.
+            Err(failure) => Self::host(state).ok().flatten().ok_or(failure),
         }
     }
 

@@ -62,11 +62,9 @@ pub(super) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run scripts, each in a process of its own, until all have ended
     Run(Run),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
-    /// Connect to a host: lines of standard input are sent, what it says is printed
     Connect(Connect),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
@@ -74,7 +72,7 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
-    /// Show what runs
+    /// Show what runs; the exit code is 1 if no host does
     Status(Json),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
@@ -98,6 +96,10 @@ pub(super) struct Json {
     pub(super) json: bool,
 }
 
+/// Run scripts, each in a process of its own, until all have ended.
+///
+/// An interrupt (Ctrl-C) or SIGTERM ends them in order, a second one at once. The exit code is the
+/// highest that a script has ended with: `shutdown("", 7)` gives 7.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// Lua files, or appl directories (NAME with NAME.lua in it)
@@ -145,7 +147,7 @@ impl From<Errors> for ErrorMode {
     }
 }
 
-/// Connect to a host as a source.
+/// Connect to a host: lines of standard input are sent, what it says is printed.
 ///
 /// The first time, the server's key is shown and asked for; compare its words with those that
 /// `moonport key host` prints over there. With --tag the server is remembered, once it has proved
@@ -240,6 +242,15 @@ pub(super) enum Key {
     },
     /// Print the host's own public key, as its clients are shown it
     Host(Json),
+    /// Print the public key that `moonport connect` proves here, for `key accept` over there
+    Own {
+        /// The file with the private key, made on first use [default: client/identity in the state
+        /// directory]
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        identity: Option<PathBuf>,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Subcommand)]

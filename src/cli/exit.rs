@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// Done.
     Done = 0,
-    /// A script failed, or the other side did.
+    /// A script failed, or the other side did; no host runs; or somebody who was asked said no.
     Failed = 1,
     /// The command line makes no sense, or names what is not there.
     Usage = 2,
@@ -42,7 +42,7 @@ impl Exit {
     fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Failed => "a script or the other side failed",
+            Self::Failed => "a script or the other side failed, no host runs, or the answer was no",
             Self::Usage => "the command line is wrong, or names what is not there",
             Self::Keystore => "the keystore cannot be used, or does not take the change",
             Self::Refused => "refused by the other side, or the other side is not trusted",
@@ -68,15 +68,26 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
-    error: anyhow::Error,
+    /// `None`: there is nothing to tell.
+    error: Option<anyhow::Error>,
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit,
-            error: error.into(),
+            error: Some(error.into()),
         }
+    }
+
+    /// An end before everything was done that nobody needs to be told about.
+    pub(super) fn silent(exit: Exit) -> Self {
+        Self { exit, error: None }
+    }
+
+    /// Whether there is nothing to tell.
+    pub(super) fn is_silent(&self) -> bool {
+        self.error.is_none()
     }
 
     /// A failure that is told in words.
@@ -86,12 +97,33 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The whole chain in one line.
+    /// The whole chain in one line. Errors that repeat their cause are common; it is told once.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = format!("{:#}", self.error);
+        let mut line = String::new();
+        for cause in self.error.iter().flat_map(anyhow::Error::chain) {
+            let cause = without_numbers(cause.to_string());
+            if !line.ends_with(&cause) {
+                let colon = if line.is_empty() { "" } else { ": " };
+                line = format!("{line}{colon}{cause}");
+            }
+        }
         line.retain(|c| !c.is_control());
         f.write_str(&line)
     }
+}
+
+/// What the system says, without the number that says the same.
+fn without_numbers(mut text: String) -> String {
+    while let Some((start, rest)) = text.split_once(" (os error ") {
+        let Some((number, rest)) = rest.split_once(')') else {
+            break;
+        };
+        if number.is_empty() || !number.chars().all(|c| c.is_ascii_digit()) {
+            break;
+        }
+        text = format!("{start}{rest}");
+    }
+    text
 }
 
 /// Gives an error its exit code and its place.
@@ -133,6 +165,16 @@ mod tests {
             .unwrap_err();
         assert_eq!(failure.to_string(), "cannot reach it: firstsecond[31m");
         assert_eq!(failure.exit.code(), 5);
+    }
+
+    #[test]
+    fn a_cause_is_told_once_and_in_words() {
+        let system = || std::io::Error::from_raw_os_error(13);
+        let twice = anyhow::Error::new(system()).context(format!("cannot open x: {}", system()));
+        let failure = Failure::new(Exit::Keystore, twice);
+        assert_eq!(failure.to_string(), "cannot open x: Permission denied");
+        let odd = Failure::because(Exit::Failed, "what (os error x) and (os error");
+        assert_eq!(odd.to_string(), "what (os error x) and (os error");
     }
 
     #[test]

@@ -11,9 +11,13 @@ use super::admin::Admin;
 use super::args::{Json, Key};
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
-use super::{duration, named, rooms, terminal};
+use super::{connect, duration, named, rooms, terminal};
 
 pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit, Failure> {
+    if let Key::Own { identity, json } = command {
+        let key = connect::own_key(state, identity.as_deref())?;
+        return show(key, &json, out);
+    }
     let mut admin = Admin::open(state)?;
     match command {
         Key::List { scope, json } => {
@@ -42,13 +46,13 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             let key = named::key(&key, &keys)?;
             let Some(entry) = keys.iter().find(|entry| entry.key == key) else {
                 return Err(Failure::because(
-                    Exit::Keystore,
+                    Exit::Usage,
                     format_args!("{key} is not accepted anywhere, so there is nothing to remove"),
                 ));
             };
             let question = format!("remove {}, and end its sessions?", describe(entry));
-            if !yes && !agreed(&question)? {
-                return Ok(Exit::Done);
+            if !yes {
+                agreed(&question).await?;
             }
             let sessions = admin.remove(key).await?;
             match json.json {
@@ -62,32 +66,38 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
                 }
             }
         }
-        Key::Host(json) => {
-            let key = admin.host_key().await?;
-            match json.json {
-                true => out.json(&HostKey::of(key))?,
-                false => {
-                    out.line(key)?;
-                    out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
-                    out.line(format_args!("words: {}", key.fingerprint().words()))?;
-                }
-            }
+        Key::Host(json) => return show(admin.host_key().await?, &json, out),
+        Key::Own { .. } => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints a key of ours, for others to compare or to accept.
+fn show(key: PublicKey, json: &Json, out: &Output) -> Result<Exit, Failure> {
+    match json.json {
+        true => out.json(&OurKey::of(key))?,
+        false => {
+            out.line(key)?;
+            out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
+            out.line(format_args!("words: {}", key.fingerprint().words()))?;
         }
     }
     Ok(Exit::Done)
 }
 
 /// Asks before something is destroyed; where nobody can be asked, `--yes` must be said.
-pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
-    terminal::yes(question).ok_or_else(|| {
-        Failure::because(
+pub(super) async fn agreed(question: &str) -> Result<(), Failure> {
+    match terminal::yes(question).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::because(Exit::Failed, "nothing was changed")),
+        None => Err(Failure::because(
             Exit::Usage,
             format_args!(
                 "no terminal to ask on; say --yes if you mean to {}",
                 question.trim_end_matches('?')
             ),
-        )
-    })
+        )),
+    }
 }
 
 fn is_shown(entry: &Entry, scope: Option<&Scope>) -> bool {
@@ -181,16 +191,16 @@ struct Changed {
     sessions: Option<u32>,
 }
 
-/// A host's key, for programs.
+/// A key of ours, for programs.
 #[derive(Serialize)]
-struct HostKey {
+struct OurKey {
     #[serde(serialize_with = "in_base64")]
     key: PublicKey,
     fingerprint: String,
     words: String,
 }
 
-impl HostKey {
+impl OurKey {
     fn of(key: PublicKey) -> Self {
         Self {
             key,

@@ -38,7 +38,9 @@ pub fn main() -> ExitCode {
     match run(command, &global) {
         Ok(code) => code.into(),
         Err(failure) => {
-            eprintln!("moonport: {failure}");
+            if !failure.is_silent() {
+                output::tell(format_args!("moonport: {failure}"));
+            }
             failure.exit.code().into()
         }
     }
@@ -95,6 +97,8 @@ fn start_log(command: &Command, global: &Global) -> Result<(), Failure> {
     let color = output::wanted(global.color, io::IsTerminal::is_terminal(&io::stderr()));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Told on standard error, which is where writing has just failed.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(color);
     match global.log_format {

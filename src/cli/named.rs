@@ -14,6 +14,13 @@ use super::output::printable;
 /// Finds the key that is meant: base64, hex, `-` for standard input, the label of a known key, a
 /// file, or the beginning of a known key or label, if that means one only.
 pub(super) fn key(text: &str, known: &[Entry]) -> Result<PublicKey, Failure> {
+    if text.is_empty() {
+        // It is the beginning of everything.
+        return Err(Failure::because(
+            Exit::Usage,
+            "the key that is named is empty",
+        ));
+    }
     if text == "-" {
         return from(io::stdin().lock(), "standard input");
     }
@@ -37,7 +44,11 @@ pub(super) fn key(text: &str, known: &[Entry]) -> Result<PublicKey, Failure> {
         // A text as long as a key was meant as one.
         let why = match text.parse::<PublicKey>() {
             Err(error) if (40..=70).contains(&text.len()) => error.to_string(),
-            _ => "it is no known label, no beginning of a known key or label, and no file".into(),
+            _ => {
+                "it is neither a key (44 characters of base64, 64 of hex) nor a file, and no known \
+                  label or key begins so"
+                    .into()
+            }
         };
         Failure::because(
             Exit::Usage,
@@ -142,6 +153,14 @@ mod tests {
         assert_eq!(failure.exit, Exit::Usage);
         let twice = [entry(7, Some("x")), entry(8, Some("x"))];
         assert!(key("x", &twice).is_err());
+    }
+
+    #[test]
+    fn nothing_names_no_key() {
+        for known in [entry(7, Some("laptop")), entry(8, None)] {
+            let failure = key("", &[known]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+        }
     }
 
     #[test]

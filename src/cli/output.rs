@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::Color;
 use super::exit::{Exit, Failure, OrExit};
 
-/// Standard output. A reader that has gone away ends the program quietly.
+/// Standard output. A reader that has gone away ends the command quietly.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     /// Whether to use colour.
@@ -40,7 +40,9 @@ impl Output {
     pub(super) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Err(Failure::silent(Exit::Done))
+            }
             done => done.or_exit_with(Exit::Failed, || "cannot write to standard output"),
         }
     }
@@ -53,6 +55,12 @@ impl Output {
     ) -> Result<(), Failure> {
         self.raw(table(titles, rows).as_bytes())
     }
+}
+
+/// Tells people a line, on standard error. Where nobody reads that, nothing can be told, which is no
+/// reason to fail (or, as `eprintln!` would, to panic).
+pub(super) fn tell(line: impl fmt::Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Whether to use colour on a stream.

@@ -1,12 +1,14 @@
 //! The other rooms, as far as the command line uses them.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystore::{Directory, Now, OpenError, Sled, StoreError};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, OrExit};
 use crate::host;
+use crate::ipc::Socket;
+use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::ErrorMode;
 use crate::wire::crypto::SecretKey;
 
@@ -23,12 +25,20 @@ pub(super) struct Run {
 
 /// Runs a host; returns the scripts' exit code.
 pub(super) fn run(run: Run) -> Result<u8, Failure> {
-    let programs = run
-        .scripts
-        .iter()
-        .map(|path| host::Program::locate(path))
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    let programs = programs(&run.scripts)?;
+    let too_long = socket_path(&run.state)
+        .as_os_str()
+        .len()
+        .saturating_sub(SOCKET_PATH);
+    if too_long > 0 {
+        return Err(Failure::because(
+            Exit::Usage,
+            format_args!(
+                "{}: a socket cannot be made there, as its path is {too_long} bytes too long; give another --state-dir",
+                run.state.display()
+            ),
+        ));
+    }
     let (directory, store) = open(&run.state)?;
     let key = host_key(&directory)?;
     let options = host::Options {
@@ -42,8 +52,37 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         window: WINDOW,
         require_sandbox: run.require_sandbox,
     };
-    host::run(options, Box::new(store), key).map_err(|error| Failure::new(Exit::Failed, error))
+    host::run(options, Box::new(store), key).map_err(|error| {
+        let exit = match error {
+            host::HostError::HostKey => Exit::Keystore,
+            host::HostError::Io { .. } => Exit::Failed,
+        };
+        Failure::new(exit, error)
+    })
 }
+
+/// Finds the scripts. Each needs a name of its own, since its folders are called by it.
+fn programs(scripts: &[PathBuf]) -> Result<Vec<host::Program>, Failure> {
+    let mut found: Vec<host::Program> = Vec::new();
+    for path in scripts {
+        let program = host::Program::locate(path).or_exit(Exit::Usage)?;
+        if found.iter().any(|other| other.appl == program.appl) {
+            return Err(Failure::because(
+                Exit::Usage,
+                format_args!(
+                    "{}: another script is called {}, too, and would keep its files in the same folder; rename one",
+                    path.display(),
+                    program.appl
+                ),
+            ));
+        }
+        found.push(program);
+    }
+    Ok(found)
+}
+
+/// How long the path of a Unix socket may be, in bytes.
+const SOCKET_PATH: usize = 107;
 
 /// How many connections of a listener may have proved nothing yet.
 const UNPROVED: u32 = 512;
@@ -56,14 +95,32 @@ const WINDOW: Duration = Duration::from_secs(10 * 60);
 
 pub(super) use host::control::socket_path;
 
-/// The keystore, held until it is dropped.
+/// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
+/// for a host, which holds it as long as it runs.
 pub(super) fn open(state: &Path) -> Result<(Directory, Sled), Failure> {
-    let keystore = |error: OpenError| Failure::new(Exit::Keystore, error);
-    let directory = Directory::open(state).map_err(keystore)?;
+    let deadline = Instant::now() + PATIENCE;
+    let directory = loop {
+        match Directory::open(state) {
+            Err(OpenError::Held { .. }) if Instant::now() < deadline && !host_runs(state) => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            opened => break opened.or_exit(Exit::Keystore)?,
+        }
+    };
     let store = Sled::open(&directory, now())
         .map_err(|error: StoreError| Failure::new(Exit::Keystore, error))?;
     Ok((directory, store))
 }
+
+/// Whether somebody answers at the control socket.
+fn host_runs(state: &Path) -> bool {
+    Socket::<ToHost, FromHost>::connect(&socket_path(state)).is_ok()
+}
+
+/// How long another command may take; all of them are short.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The host's own key, made on first use.
 pub(super) fn host_key(directory: &Directory) -> Result<SecretKey, Failure> {

@@ -1,7 +1,7 @@
 //! Where secrets come from: files, descriptors, the terminal. Never arguments or the environment.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,11 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::args::SecretSource;
 use super::exit::{Exit, Failure, OrExit};
+use super::output::tell;
+use super::terminal;
 
 /// Takes the secret from where the command line says; `None`: it does not say.
-pub(super) fn read(source: &SecretSource) -> Result<Option<Secret>, Failure> {
+pub(super) async fn read(source: &SecretSource) -> Result<Option<Secret>, Failure> {
     let secret = match source {
         SecretSource {
             secret_file: Some(path),
@@ -26,12 +28,18 @@ pub(super) fn read(source: &SecretSource) -> Result<Option<Secret>, Failure> {
         SecretSource {
             ask_secret: true, ..
         } => {
-            let text = rpassword::prompt_password("secret: ")
-                .map(Zeroizing::new)
-                .or_exit_with(
-                    Exit::Usage,
-                    || "no terminal to ask for the secret; use --secret-file or --secret-fd",
-                )?;
+            let text = terminal::hidden("secret: ")
+                .await
+                .map_err(|error| match error.kind() {
+                    ErrorKind::Interrupted => Failure::silent(Exit::Interrupted),
+                    ErrorKind::UnexpectedEof => {
+                        Failure::because(Exit::Usage, "no secret was given")
+                    }
+                    _ => Failure::because(
+                        Exit::Usage,
+                        "no terminal to ask for the secret; use --secret-file or --secret-fd",
+                    ),
+                })?;
             Secret::parse(text.as_bytes()).or_exit(Exit::Usage)?
         }
         _ => return Ok(None),
@@ -53,7 +61,10 @@ fn from_file(path: &Path) -> Result<Secret, Failure> {
     let file = File::open(path).or_exit_with(Exit::Usage, place)?;
     let meta = file.metadata().or_exit_with(Exit::Usage, place)?;
     if meta.is_file() && meta.mode() & 0o077 != 0 {
-        tracing::warn!("{} can be read by others: chmod 600 it", path.display());
+        tell(format_args!(
+            "moonport: {} can be read by others: chmod 600 it",
+            path.display()
+        ));
     }
     // One buffer of the final size, so that no copy is left behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
@@ -82,39 +93,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_file_holds_one_secret_with_or_without_an_end_of_line() {
+    #[tokio::test]
+    async fn a_file_holds_one_secret_with_or_without_an_end_of_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         for text in ["sekrit", "sekrit\n", "sekrit\r\n"] {
             std::fs::write(&path, text).unwrap();
-            let secret = read(&source(Some(path.clone()), None)).unwrap().unwrap();
+            let secret = read(&source(Some(path.clone()), None))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(secret.reveal(), b"sekrit");
         }
     }
 
-    #[test]
-    fn a_descriptor_holds_one_too() {
+    #[tokio::test]
+    async fn a_descriptor_holds_one_too() {
         let (there, mut here) = std::io::pipe().unwrap();
         here.write_all(b"sekrit\n").unwrap();
         drop(here);
         let fd = there.as_raw_fd().unsigned_abs();
-        let secret = read(&source(None, Some(fd))).unwrap().unwrap();
+        let secret = read(&source(None, Some(fd))).await.unwrap().unwrap();
         assert_eq!(secret.reveal(), b"sekrit");
     }
 
-    #[test]
-    fn i8_what_is_wrong_with_a_secret_is_told_without_the_secret() {
+    #[tokio::test]
+    async fn i8_what_is_wrong_with_a_secret_is_told_without_the_secret() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         std::fs::write(&path, "canary".repeat(20)).unwrap();
-        let failure = read(&source(Some(path.clone()), None)).unwrap_err();
+        let failure = read(&source(Some(path.clone()), None)).await.unwrap_err();
         assert!(failure.to_string().contains("too long"), "{failure}");
         assert!(!failure.to_string().contains("canary"));
         std::fs::write(&path, "").unwrap();
-        let failure = read(&source(Some(path), None)).unwrap_err();
+        let failure = read(&source(Some(path), None)).await.unwrap_err();
         assert!(failure.to_string().contains("empty"), "{failure}");
-        assert!(read(&source(None, None)).unwrap().is_none());
+        assert!(read(&source(None, None)).await.unwrap().is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::admin::Admin;
 use super::args::{self, Open};
 use super::exit::{Exit, Failure, OrExit};
-use super::output::{Output, count};
+use super::output::{Output, count, tell};
 use super::{duration, key, rooms, secret};
 
 pub(super) async fn run(
@@ -36,8 +36,8 @@ pub(super) async fn run(
                 window.enrolled.len(),
                 window.count
             );
-            if !yes && !key::agreed(&question)? {
-                return Ok(Exit::Done);
+            if !yes {
+                key::agreed(&question).await?;
             }
             admin.close_window(window.id).await?;
             match json.json {
@@ -53,14 +53,14 @@ pub(super) async fn run(
 }
 
 async fn opened(open: Open, state: &Path, out: &Output) -> Result<(), Failure> {
-    let (secret, human) = match secret::read(&open.secret)? {
+    let (secret, human) = match secret::read(&open.secret).await? {
         Some(secret) => (secret, true),
         None => (secret::generate()?, false),
     };
     if human {
-        eprintln!(
-            "moonport: whoever records one connection can try out secrets that a person made up, \
-             as fast as machines go; without --secret-file and its like one is made up that stands that"
+        tell(
+            "moonport: a secret that a person made up can be guessed by whoever records one \
+             connection; say no secret to have one made up that cannot",
         );
     }
     let mut admin = Admin::open(state)?;

@@ -341,10 +341,15 @@ impl Place {
     }
 
     /// The host's public key, which a client has to be told.
-    fn host_key(&self) -> String {
+    pub(crate) fn host_key(&self) -> String {
         let output = self.moonport(["key", "host", "--json"]).output().unwrap();
         let key: Value = serde_json::from_slice(&output.stdout).unwrap();
         key["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Where the first script should listen, for `connect`.
+    pub(crate) fn at(&self) -> String {
+        format!("{}:{}", self.address, self.port)
     }
 
     pub(crate) fn state(&self) -> PathBuf {

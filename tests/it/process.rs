@@ -70,8 +70,13 @@ impl Process {
 
     /// Types a line.
     pub(crate) fn say(&mut self, line: &str) {
+        self.types(&format!("{line}\n"));
+    }
+
+    /// Types these keys.
+    pub(crate) fn types(&mut self, keys: &str) {
         let input = self.input.as_mut().expect("input was closed");
-        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+        input.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Types a line that is answered with a line that has it in it, unless this has ended.

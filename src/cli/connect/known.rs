@@ -97,7 +97,10 @@ impl Known {
         };
         let text = String::from_utf8_lossy(&text);
         let damaged = || format!("{} is damaged: repair it, or remove it", path.display());
-        let written: Written = toml::from_str(&text).or_exit_with(Exit::Keystore, damaged)?;
+        let written: Written = toml::from_str(&text)
+            // All of it is a picture of some lines.
+            .map_err(|error| anyhow::Error::msg(error.message().to_owned()))
+            .or_exit_with(Exit::Keystore, damaged)?;
         Ok(Some(Server {
             tag: tag.clone(),
             address: written

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::address::{Address, Server};
 use super::args::Connect;
 use super::exit::{Exit, Failure, OrExit};
-use super::output::Output;
+use super::output::{Output, tell};
 use super::{named, secret, terminal};
 use crate::wire::a12::{InitiatorConfig, Role, Rounds, StageKeys};
 use crate::wire::crypto::SecretKey;
@@ -34,16 +34,31 @@ pub(super) async fn run(args: Connect, state: &Path, out: &Output) -> Result<Exi
     }
 }
 
+/// Our own public key; `file` is where the private one is, if not in the usual place.
+pub(super) fn own_key(state: &Path, file: Option<&Path>) -> Result<PublicKey, Failure> {
+    public(&Known::new(state).identity(file)?)
+}
+
+fn public(own: &SecretKey) -> Result<PublicKey, Failure> {
+    own.public().ok_or_else(|| {
+        Failure::because(
+            Exit::Keystore,
+            "our own key is of low order; remove it to have a new one made",
+        )
+    })
+}
+
 /// `ask` puts a question to the person at the terminal; `None`: there is nobody.
 async fn connect(
     args: &Connect,
     state: &Path,
     out: &Output,
-    ask: impl Fn(&str) -> Option<bool>,
+    ask: impl AsyncFn(&str) -> Option<bool>,
 ) -> Result<Exit, Failure> {
     let known = Known::new(state);
     let mut plan = Plan::new(args, &known)?;
-    let initial = secret::read(&args.secret)?
+    let initial = secret::read(&args.secret)
+        .await?
         .map_or_else(StageKeys::public, |secret| StageKeys::initial(&secret));
     let own = known.identity(args.identity.as_deref())?;
     loop {
@@ -67,7 +82,7 @@ async fn connect(
             // The connection is gone: people take longer to compare words than a handshake may
             // last. The key is then required of the next one.
             Ended::Unknown(key) => {
-                ask_about(&key, &plan, &ask)?;
+                ask_about(&key, &plan, &ask).await?;
                 plan.expected = Expected::OneOf(vec![key]);
             }
         }
@@ -156,12 +171,6 @@ async fn dial(
         Err(_) => return Err(unreachable("no answer in time")),
     };
     stream.set_nodelay(true).or_exit(Exit::Network)?;
-    let public = own.public().ok_or_else(|| {
-        Failure::because(
-            Exit::Keystore,
-            "our own key is of low order; remove it to have a new one made",
-        )
-    })?;
     let config = InitiatorConfig {
         role: if args.probe {
             Role::Probe
@@ -169,7 +178,7 @@ async fn dial(
             Role::Source
         },
         initial: initial.clone(),
-        public,
+        public: public(own)?,
         rounds: if args.one_round {
             Rounds::One
         } else {
@@ -187,20 +196,19 @@ async fn dial(
 }
 
 /// Shows a key that is not known, and asks whether it is the right one.
-fn ask_about(
+async fn ask_about(
     key: &PublicKey,
     plan: &Plan,
-    ask: impl Fn(&str) -> Option<bool>,
+    ask: impl AsyncFn(&str) -> Option<bool>,
 ) -> Result<(), Failure> {
     let address = &plan.address;
     let fingerprint = key.fingerprint();
-    eprintln!("The server at {address} is not known. Its key is\n");
-    eprintln!(
-        "    {key}\n    {fingerprint}\n    {}\n",
+    tell(format_args!(
+        "The server at {address} is not known. Its key is\n\n    {key}\n    {fingerprint}\n    {}\n\n\
+         `moonport key host` prints the same words over there, if nobody is in between.",
         fingerprint.words()
-    );
-    eprintln!("`moonport key host` prints the same words over there, if nobody is in between.");
-    match ask("Is it the right one?") {
+    ));
+    match ask("Is it the right one?").await {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::because(
             Exit::Refused,

@@ -13,7 +13,7 @@ use super::text::{Joined, split};
 use super::{Plan, lines};
 use crate::cli::args::Connect;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Output, printable};
+use crate::cli::output::{Output, printable, tell};
 use crate::wire::a12::event::{External, SegmentKind, Target};
 use crate::wire::a12::{Command, Event, Role};
 use crate::wire::{Error, Violation};
@@ -181,10 +181,10 @@ impl<'a> Talk<'a> {
             Event::Goodbye { text } => {
                 self.stage = Stage::Goodbye;
                 if !text.is_empty() {
-                    eprintln!(
+                    tell(format_args!(
                         "moonport: the other side says goodbye: {}",
                         printable(&text)
-                    );
+                    ));
                 }
                 self.leave();
             }
@@ -229,10 +229,10 @@ impl<'a> Talk<'a> {
         };
         if self.known.server(tag)?.as_ref() != Some(&server) {
             self.known.remember(&server)?;
-            eprintln!(
+            tell(format_args!(
                 "moonport: {} has proved its key and is @{tag} from now on",
                 server.address
-            );
+            ));
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl<'a> Talk<'a> {
 
     fn note(&self, what: &str) {
         if self.args.verbose {
-            eprintln!("moonport: {}", printable(what));
+            tell(format_args!("moonport: {}", printable(what)));
         }
     }
 

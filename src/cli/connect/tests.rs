@@ -169,7 +169,7 @@ async fn connect_and_say(
     let out = Output::new(Color::Never);
     let served = std::cell::Cell::new(0);
     let done = tokio::select! {
-        done = super::connect(&args, state, &out, |_| answer) => done,
+        done = super::connect(&args, state, &out, async |_| answer) => done,
         () = server.serve(&served) => panic!("the server does not end"),
     };
     (done, served.get())

@@ -14,11 +14,12 @@ use keystore::WindowEnd;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::PipeFlags;
 use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::admin::Admin;
 use super::exit::{Exit, Failure, OrExit};
-use super::output::{Output, printable};
+use super::output::{Output, printable, tell};
 use super::secret;
 use cast::{Player, Stage};
 
@@ -28,9 +29,15 @@ type Seen = String;
 /// Plays the whole of it, and leaves nothing behind.
 pub(super) async fn run(out: &Output) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let stage =
-        Stage::build().or_exit_with(Exit::Failed, || "cannot make a temporary directory")?;
     out.line("Everything happens on this machine, in a temporary directory.")?;
+    let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Failed)?;
+    let mut hangup = signal(SignalKind::hangup()).or_exit(Exit::Failed)?;
+    let stage = Stage::build().or_exit_with(Exit::Failed, || {
+        format!(
+            "cannot make a directory in {}",
+            std::env::temp_dir().display()
+        )
+    })?;
     let mut show = Show {
         out,
         stage,
@@ -40,6 +47,8 @@ pub(super) async fn run(out: &Output) -> Result<Exit, Failure> {
     let played = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        _ = terminate.recv() => Ok(Exit::Interrupted),
+        _ = hangup.recv() => Ok(Exit::Interrupted),
         played = show.play() => played.map(|()| Exit::Done),
     };
     let Show { stage, step, .. } = show;
@@ -58,14 +67,16 @@ pub(super) async fn run(out: &Output) -> Result<Exit, Failure> {
             } else {
                 "FAILED"
             };
-            out.line(format_args!("{mark} {step}"))?;
-            for line in stage.last_words() {
-                eprintln!("    {}", printable(&line));
-            }
-            Err(Failure::because(
-                Exit::Failed,
-                format_args!("the demo failed where {step:?} was to be seen: {seen}"),
-            ))
+            // If nobody reads what is seen, that is why the play was broken off.
+            out.line(format_args!("{mark} {step}")).and_then(|()| {
+                for line in stage.last_words() {
+                    tell(format_args!("    {}", printable(&line)));
+                }
+                Err(Failure::because(
+                    Exit::Failed,
+                    format_args!("the demo failed where {step:?} was to be seen: {seen}"),
+                ))
+            })
         }
     };
     stage.strike().await;
