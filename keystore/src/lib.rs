@@ -187,6 +187,12 @@ pub enum ApplyError {
     /// Another open window of the name has this secret.
     #[error("another window of this name has the same secret")]
     SecretTaken,
+    /// As many windows of the name are open as may be.
+    #[error(
+        "{} windows of this name are open: close one of them first",
+        Window::MAX_OPEN
+    )]
+    TooMany,
     /// A window opened now would be shut.
     #[error(
         "the clock is {} s behind a time this keystore has already seen, so no window can be open: set the clock",

@@ -129,6 +129,17 @@ fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, A
     if taken.into() {
         return Err(ApplyError::SecretTaken);
     }
+    let (open_ones, mut ended): (Vec<_>, Vec<_>) = state
+        .all_windows()
+        .filter(|other| other.name == open.name && other.id != open.id)
+        .partition(|other| other.ended.is_none());
+    if open_ones.len() >= Window::MAX_OPEN {
+        return Err(ApplyError::TooMany);
+    }
+    // Whoever opens one after the other must not fill the store with those that have ended.
+    ended.sort_by_key(|other| std::cmp::Reverse(other.ended.map(|(_, when)| when.wall_ms)));
+    let forgotten = ended.into_iter().skip(Window::MAX_ENDED);
+    let forgotten = forgotten.flat_map(|other| forget(state, other));
     let OpenWindow {
         id,
         ref name,
@@ -138,9 +149,10 @@ fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, A
         lasts_ms,
         origin,
     } = *open;
-    let mut rows = state
-        .window(id)
-        .map_or_else(Vec::new, |old| empty(state, old));
+    let mut rows: Vec<Row> = forgotten.collect();
+    if let Some(old) = state.window(id) {
+        rows.extend(empty(state, old));
+    }
     let window = Window {
         id,
         name: name.clone(),

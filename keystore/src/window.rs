@@ -35,6 +35,12 @@ impl Window {
     /// How many guesses at a secret that a person made up end the window.
     pub const MAX_GUESSES: u32 = 200;
 
+    /// How many windows of one name may be open at once.
+    pub const MAX_OPEN: usize = 16;
+
+    /// How many ended windows of one name are kept: those that ended last.
+    pub const MAX_ENDED: usize = 32;
+
     /// How long an ended window is kept, with its secret, for the keys it has let in, ms.
     pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 

@@ -160,10 +160,27 @@ async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<
     in_time(socket.send(&request, &[]))
         .await?
         .map_err(|_| gone())?;
-    match in_time(socket.recv()).await? {
-        Ok(Received::Message(answer, _)) => Ok(answer),
-        Err(RecvError::Garbage) => Err(other_version()),
-        Ok(Received::Closed) | Err(_) => Err(gone()),
+    let mut whole: Option<FromHost> = None;
+    loop {
+        let part = match in_time(socket.recv()).await? {
+            Ok(Received::Message(part, _)) => part,
+            Err(RecvError::Garbage) => return Err(other_version()),
+            Ok(Received::Closed) | Err(_) => return Err(gone()),
+        };
+        // Lists come in parts, the last of which is empty.
+        let last = match &part {
+            FromHost::Keys(keys) => keys.is_empty(),
+            FromHost::Windows(windows) => windows.is_empty(),
+            _ => true,
+        };
+        match (&mut whole, part) {
+            (Some(FromHost::Keys(all)), FromHost::Keys(more)) => all.extend(more),
+            (Some(FromHost::Windows(all)), FromHost::Windows(more)) => all.extend(more),
+            (whole, part) => *whole = Some(part),
+        }
+        if let (true, Some(answer)) = (last, whole.take_if(|_| last)) {
+            return Ok(answer);
+        }
     }
 }
 

@@ -49,12 +49,14 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         handshake: run.handshake,
         unproved: UNPROVED,
         undecided: UNDECIDED,
+        sessions: SESSIONS,
         window: WINDOW,
         require_sandbox: run.require_sandbox,
     };
     host::run(options, Box::new(store), key).map_err(|error| {
         let exit = match error {
             host::HostError::HostKey => Exit::Keystore,
+            host::HostError::State { .. } => Exit::Keystore,
             host::HostError::Io { .. } => Exit::Failed,
         };
         Failure::new(exit, error)
@@ -89,6 +91,9 @@ const UNPROVED: u32 = 512;
 
 /// How many proved clients of a listener may wait for the script's decision.
 const UNDECIDED: usize = 64;
+
+/// How many sessions a listener may have.
+const SESSIONS: usize = 4096;
 
 /// How long a window is open if nobody says.
 const WINDOW: Duration = Duration::from_secs(10 * 60);

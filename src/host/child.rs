@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ipc::{AsyncSocket, Received, Socket};
+use crate::ipc::{AsyncSocket, Received, SendError, Socket};
 
 /// A running child that is told things.
 #[derive(Debug)]
@@ -59,11 +59,15 @@ impl<Out: Serialize + 'static> Child<Out> {
         let (kill, killed) = oneshot::channel();
 
         let sending = Rc::clone(&socket);
+        let (failed, failure) = oneshot::channel();
         let sender = tokio::task::spawn_local(async move {
             while let Some((message, descriptors)) = queue.recv().await {
                 let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-                if sending.send(&message, &descriptors).await.is_err() {
-                    break;
+                match sending.send(&message, &descriptors).await {
+                    Ok(()) => {}
+                    // Its end is reported by whoever reads.
+                    Err(SendError::Closed) => return,
+                    Err(error) => return drop(failed.send(error)),
                 }
             }
         });
@@ -80,6 +84,12 @@ impl<Out: Serialize + 'static> Child<Out> {
             let garbage = tokio::select! {
                 garbage = reading => garbage,
                 _ = killed => {
+                    drop(process.start_kill());
+                    false
+                }
+                // A child that has missed a message must not go on as if it had not.
+                Ok(error) = failure => {
+                    tracing::error!(pid, "a child cannot be told something: {error}");
                     drop(process.start_kill());
                     false
                 }

@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keystore::{ApplyError, Change, Origin};
+use keystore::{ApplyError, Change, Origin, Scope};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Event, Host};
 use crate::ipc::admin::{FromHost, ListenerStatus, Status, ToHost};
-use crate::ipc::{AsyncSocket, Listener, Received, Socket};
+use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
 
 /// Where the control socket of a state directory is.
 pub fn socket_path(state: &Path) -> PathBuf {
@@ -16,8 +17,8 @@ pub fn socket_path(state: &Path) -> PathBuf {
 }
 
 /// Serves admins until the host's loop is gone.
-pub(super) fn serve(state: &Path, events: mpsc::Sender<Event>) -> io::Result<()> {
-    let listener = Listener::bind(&socket_path(state))?;
+pub(super) fn serve(socket: &Path, events: mpsc::Sender<Event>) -> io::Result<()> {
+    let listener = Listener::bind(socket)?;
     tokio::task::spawn_local(async move {
         loop {
             match listener.accept().await {
@@ -47,11 +48,53 @@ async fn serve_one(connection: Socket<FromHost, ToHost>, events: mpsc::Sender<Ev
         let answer = answer
             .await
             .unwrap_or_else(|_| FromHost::Failed("the host is ending".into()));
-        if connection.send(&answer, &[]).await.is_err() {
-            return;
+        for part in parts(answer) {
+            let sent = match connection.send(&part, &[]).await {
+                Err(SendError::TooLarge) => {
+                    let failed = "the answer is too large to be told".to_owned();
+                    connection.send(&FromHost::Failed(failed), &[]).await
+                }
+                sent => sent,
+            };
+            if sent.is_err() {
+                return;
+            }
         }
     }
 }
+
+/// Lists go in parts, the last of which is empty: a message does not hold every list.
+fn parts(answer: FromHost) -> Vec<FromHost> {
+    match answer {
+        FromHost::Keys(entries) => split(entries).map(FromHost::Keys).collect(),
+        FromHost::Windows(windows) => split(windows).map(FromHost::Windows).collect(),
+        other => vec![other],
+    }
+}
+
+/// Portions of about [`PART`] bytes, and an empty one.
+fn split<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut parts = vec![Vec::new()];
+    let mut size = 0;
+    for item in items {
+        let more = postcard::to_allocvec(&item).map_or(PART, |bytes| bytes.len());
+        if size + more > PART && size > 0 {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        size += more;
+        if let Some(part) = parts.last_mut() {
+            part.push(item);
+        }
+    }
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .chain([Vec::new()])
+}
+
+/// How many bytes of a list go into one message: well below what it holds.
+const PART: usize = 32 * 1024;
 
 type Reply = oneshot::Sender<FromHost>;
 
@@ -64,8 +107,12 @@ impl Host {
                 Box::new(move |_| drop(reply.send(answer(entries, FromHost::Keys))))
             }),
             ToHost::Accept { key, scope, label } => {
-                tracing::info!(%key, ?scope, "key accepted by an admin");
-                self.change(Change::Accept { key, scope, label }, reply, |_| {
+                let name = match &scope {
+                    Scope::Any => "*".to_owned(),
+                    Scope::Name(name) => name.to_string(),
+                };
+                self.change(Change::Accept { key, scope, label }, reply, move |_| {
+                    tracing::info!(%key, name, "key accepted by an admin");
                     FromHost::Done
                 });
             }
@@ -87,7 +134,6 @@ impl Host {
                             opened.ok_or_else(|| ApplyError::NoSuchWindow.to_string())
                         });
                         Box::new(move |host: &mut Self| {
-                            host.read_windows();
                             // The frameservers hear of the secret before the admin does: whoever
                             // is given it may use it at once.
                             host.after_windows(move || {
@@ -132,11 +178,6 @@ impl Host {
                 drop(reply.send(answer));
             })
         });
-    }
-
-    /// Runs something once the windows have been read again, as the store works in order.
-    fn after_windows(&mut self, run: impl FnOnce() + Send + 'static) {
-        self.store.read(|_, _| Box::new(|_| run()));
     }
 
     fn status(&self) -> Status {

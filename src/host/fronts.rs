@@ -16,7 +16,7 @@ use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
 use crate::ipc::frameserver::{Candidate, Denied, Ended, FromFrameserver, Listen, ToFrameserver};
-use crate::ipc::script::ToScript;
+use crate::ipc::script::{ToScript, Wanted};
 use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link, script};
 use crate::wire::a12::{Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
@@ -39,6 +39,10 @@ pub(super) struct Front {
     pub(super) named_required: bool,
     /// The same for a window of its own.
     pub(super) named_window: bool,
+    /// A secret that the script wants is being seen to; and those that are next, one beside the
+    /// required one and one to be required.
+    pub(super) wishing: bool,
+    pub(super) wishes: [Option<Wanted>; 2],
     /// Sessions that wait for the script's decision.
     pub(super) undecided: usize,
     child: Option<Child<ToFrameserver>>,
@@ -116,6 +120,8 @@ impl Host {
             uses: BTreeMap::new(),
             named_required: false,
             named_window: false,
+            wishing: false,
+            wishes: [None, None],
             undecided: 0,
             child: None,
             table: Table::new(self.options.unproved),
@@ -125,8 +131,9 @@ impl Host {
         self.fronts.insert(id, front);
         // What the script says in the same breath, such as a secret, stands in the queue before
         // this comes back: the frameserver starts with it.
+        let known = self.windows.known();
         self.store.read(move |keystore, now| {
-            let readings = super::windows::read(keystore, now);
+            let readings = super::windows::read(keystore, now, &known);
             Box::new(move |host: &mut Self| match readings {
                 Ok(readings) => {
                     host.see_windows(readings);

@@ -32,7 +32,7 @@ mod simulation;
 mod store;
 mod windows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,7 +62,7 @@ use store::{Store, Then};
 /// How a host is to run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The scripts, each with a process of its own.
+    /// The scripts, each with a process, and a name, of its own: state is kept by it.
     pub programs: Vec<Program>,
     /// The words after `--`, given to every script.
     pub arguments: Vec<String>,
@@ -76,6 +76,8 @@ pub struct Options {
     pub unproved: u32,
     /// How many proved clients of a listener may wait for the script's decision.
     pub undecided: usize,
+    /// How many sessions a listener may have.
+    pub sessions: usize,
     /// How long a window is open if nobody says.
     pub window: Duration,
     /// Refuse to listen unless every action that the sandbox denies is denied.
@@ -85,7 +87,15 @@ pub struct Options {
 /// Why a host does not run.
 #[derive(Debug, Error)]
 pub enum HostError {
-    /// A thread, a folder or the control socket could not be made.
+    /// What belongs into the state directory could not be made there.
+    #[error("cannot make {}: {error}", path.display())]
+    State {
+        /// What was to be made.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A thread or a process could not be started.
     #[error("{what}: {error}")]
     Io {
         /// What was tried.
@@ -93,9 +103,6 @@ pub enum HostError {
         /// What the system says.
         error: io::Error,
     },
-    /// Two scripts of one name would share their state and their clients' keys and values.
-    #[error("two scripts are called {0}: rename one, since each has its own state by its name")]
-    SameName(String),
     /// The host key cannot be used.
     #[error(
         "the host key is damaged; restore it from a backup, or remove it to have a new one made"
@@ -106,14 +113,6 @@ pub enum HostError {
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.
 pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Result<u8, HostError> {
     let public = key.public().ok_or(HostError::HostKey)?;
-    let mut names = BTreeSet::new();
-    if let Some(twice) = options
-        .programs
-        .iter()
-        .find(|program| !names.insert(&program.appl))
-    {
-        return Err(HostError::SameName(twice.appl.clone()));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -192,11 +191,9 @@ impl Host {
         let clock = Clock::new();
         let store = Store::start(keystore, clock, deliver(events.clone())).map_err(thread)?;
         let keyroom = KeyRoom::start(key, public, deliver(events.clone())).map_err(thread)?;
-        control::serve(&options.state, events.clone()).map_err(|error| HostError::Io {
-            what: format!(
-                "cannot make the control socket in {}",
-                options.state.display()
-            ),
+        let socket = control::socket_path(&options.state);
+        control::serve(&socket, events.clone()).map_err(|error| HostError::State {
+            path: socket,
             error,
         })?;
         let mut host = Self {

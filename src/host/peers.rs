@@ -107,15 +107,14 @@ impl Host {
         let Some(front) = self.fronts.get(&id) else {
             return;
         };
-        let crowded = front.listener.is_none() || front.undecided >= self.options.undecided;
-        let secret = front.uses.get(&secret).copied();
-        if crowded || secret.is_none() {
+        let good_for = front.uses.get(&secret).copied();
+        if good_for.is_none() || !self.has_room(id, &key) {
             return self.committed(id, connection, None);
         }
         let name = front.name.clone();
         match way {
             Way::Known => self.store.read(move |keystore, now| {
-                let entry = match admit::which_way(keystore, now, &name, &key, secret) {
+                let entry = match admit::which_way(keystore, now, &name, &key, good_for) {
                     Ok(Some(Way::Known)) => read_entry(keystore, now, &name, &key),
                     Ok(_) => None,
                     Err(error) => {
@@ -123,7 +122,11 @@ impl Host {
                         None
                     }
                 };
-                Box::new(move |host: &mut Self| host.committed(id, connection, entry))
+                Box::new(move |host: &mut Self| {
+                    // A secret may have been replaced while the store looked.
+                    let entry = entry.filter(|_| host.takes_secret(id, secret));
+                    host.committed(id, connection, entry);
+                })
             }),
             Way::Window(window) => {
                 let enrol = Change::Enrol { window, key };
@@ -145,19 +148,35 @@ impl Host {
     }
 
     fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Option<Entry>) {
+        // What the store found good is turned away if the listener was closed, or filled up,
+        // while it looked.
+        let entry = entry.filter(|entry| self.has_room(id, &entry.key));
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        // What the store found good is turned away if the listener was closed, or filled up,
-        // while it looked.
-        let room = front.listener.is_some() && front.undecided < self.options.undecided;
-        let entry = entry.filter(|_| room);
         match (front.table.committed(connection, entry.is_some()), entry) {
             (Some(Ok(admitted)), Some(entry)) => self.admit(id, connection, admitted, &entry),
             (Some(Err(effect)), _) => self.perform(id, connection, effect),
             // It left before it could be let in.
             (None, _) | (Some(Ok(_)), None) => {}
         }
+    }
+
+    fn takes_secret(&self, id: FrontId, secret: SecretId) -> bool {
+        let front = self.fronts.get(&id);
+        front.is_some_and(|front| front.uses.contains_key(&secret))
+    }
+
+    /// Whether one more session of this key can be borne: no key, and no crowd, takes it all.
+    fn has_room(&self, id: FrontId, key: &PublicKey) -> bool {
+        let Some(front) = self.fronts.get(&id) else {
+            return false;
+        };
+        let sessions = || self.sessions.values();
+        front.listener.is_some()
+            && front.undecided < self.options.undecided
+            && sessions().filter(|session| session.front == id).count() < self.options.sessions
+            && sessions().filter(|session| session.key == *key).count() < MAX_PER_KEY
     }
 
     /// Registers the session; only then are its keys released and its script asked.
@@ -223,3 +242,6 @@ fn tags(entry: &Entry) -> String {
         .collect();
     scopes.join(",")
 }
+
+/// How many sessions one key may have, on all listeners together.
+const MAX_PER_KEY: usize = 256;

@@ -110,20 +110,24 @@ impl Host {
             FromScript::Secret(wanted) => self.secret(id, wanted),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
-            FromScript::Started => tracing::info!(script = id.0, "running"),
+            FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
             FromScript::Exit {
                 code,
                 silent,
                 message,
             } => {
                 if !message.is_empty() {
-                    tracing::info!(script = id.0, code, message, "script ends");
+                    tracing::info!(script = self.script_name(id), code, message, "script ends");
                 }
                 if let Some(script) = self.scripts.get_mut(&id) {
                     script.exit = Some(Exit { code, silent });
                 }
             }
         }
+    }
+
+    fn script_name(&self, id: ScriptId) -> &str {
+        self.scripts.get(&id).map_or("", Script::name)
     }
 
     /// Ends a script process that broke the rules; it is started again like one that crashed.
@@ -231,15 +235,17 @@ fn folder(state: &Path, kind: &str, appl: &str) -> PathBuf {
 fn own_folder(state: &Path, kind: &str, appl: &str) -> Result<PathBuf, HostError> {
     use std::os::unix::fs::DirBuilderExt;
     let folder = folder(state, kind, appl);
-    std::fs::DirBuilder::new()
+    let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&folder)
-        .map_err(|error| HostError::Io {
-            what: format!("cannot make the folder {}", folder.display()),
+        .create(&folder);
+    match made {
+        Ok(()) => Ok(folder),
+        Err(error) => Err(HostError::State {
+            path: folder,
             error,
-        })?;
-    Ok(folder)
+        }),
+    }
 }
 
 /// Where scripts keep what is to stay, and what is not.

@@ -116,12 +116,26 @@ fn commit<H>(
             }
         }
         Err(error) => {
-            tracing::error!("the keystore does not work any more: {error}");
+            tracing::error!("nothing was changed: {error}");
             for (_, applied) in group.drain(..) {
-                let failed = StoreError::Io(std::io::Error::other(error.to_string()));
-                done.push(applied(Err(failed.into()), keystore, now));
+                done.push(applied(Err(again(&error).into()), keystore, now));
             }
         }
+    }
+}
+
+/// The same error once more, for each of those who wait.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Io(error) => {
+            StoreError::Io(std::io::Error::new(error.kind(), error.to_string()))
+        }
+        StoreError::Damaged(what) => StoreError::Damaged(what.clone()),
+        StoreError::Format { found, known } => StoreError::Format {
+            found: *found,
+            known: *known,
+        },
+        StoreError::Shut(why) => StoreError::Shut(why.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! The store knows what is true of a window; here is only what was seen of it last, so that every
 //! change, whoever made it, is noticed in one place: by comparing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::{Name, Secret};
@@ -18,10 +18,17 @@ use crate::ipc::script::{ToScript, Wanted, WindowEvent};
 use crate::wire::a12::{SecretId, StageKeys};
 
 /// The windows as they were seen last.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Windows {
     seen: BTreeMap<WindowId, Seen>,
     next_secret: u32,
+    /// They have been looked at before.
+    looked: bool,
+    /// They are being looked at, and are to be looked at again afterwards.
+    reading: bool,
+    again: bool,
+    /// Who waits until they have been looked at.
+    waiting: Vec<Box<dyn FnOnce() + Send>>,
     /// Guesses that have not been written yet.
     guesses: BTreeMap<WindowId, u32>,
     /// Some are being written.
@@ -41,6 +48,13 @@ impl Windows {
     pub(super) fn new_secret(&mut self) -> SecretId {
         self.next_secret += 1;
         SecretId(self.next_secret)
+    }
+
+    /// Those whose keys need not be derived again.
+    pub(super) fn known(&self) -> BTreeSet<WindowId> {
+        let derived = |seen: &&Seen| seen.candidate.is_some();
+        let known = self.seen.values().filter(derived);
+        known.map(|seen| seen.window.id).collect()
     }
 
     /// The windows whose secrets verify beside a listener's required one; the youngest come first,
@@ -72,12 +86,20 @@ pub(super) struct Reading {
     keys: Option<StageKeys>,
 }
 
-/// Reads all windows, with the keys derived from their secrets.
-pub(super) fn read(keystore: &dyn Keystore, now: Now) -> Result<Vec<Reading>, StoreError> {
+/// Reads all windows, with the keys derived from the secrets of those that are not known.
+pub(super) fn read(
+    keystore: &dyn Keystore,
+    now: Now,
+    known: &BTreeSet<WindowId>,
+) -> Result<Vec<Reading>, StoreError> {
     let mut readings = Vec::new();
     let highest = keystore.highest_wall_ms();
     for window in keystore.windows(now)? {
-        let secret = keystore.window_secret(window.id)?;
+        // Keys that were derived before need not be derived again.
+        let secret = match known.contains(&window.id) {
+            true => None,
+            false => keystore.window_secret(window.id)?,
+        };
         readings.push(Reading {
             left: window.left(now, highest),
             keys: secret.as_ref().map(StageKeys::initial),
@@ -90,33 +112,56 @@ pub(super) fn read(keystore: &dyn Keystore, now: Now) -> Result<Vec<Reading>, St
 impl Host {
     /// Looks at all windows again; call it after every change that may have touched one.
     pub(super) fn read_windows(&mut self) {
+        // Whatever is asked for while one look is under way is seen by the next one.
+        if self.windows.reading {
+            self.windows.again = true;
+            return;
+        }
+        self.windows.reading = true;
+        let known = self.windows.known();
         self.store.read(move |keystore, now| {
-            let readings = read(keystore, now);
-            Box::new(move |host: &mut Self| match readings {
-                Ok(readings) => host.see_windows(readings),
-                Err(error) => tracing::error!("cannot read the windows: {error}"),
+            let readings = read(keystore, now, &known);
+            Box::new(move |host: &mut Self| {
+                match readings {
+                    Ok(readings) => host.see_windows(readings),
+                    Err(error) => tracing::error!("cannot read the windows: {error}"),
+                }
+                host.windows.reading = false;
+                if std::mem::take(&mut host.windows.again) {
+                    return host.read_windows();
+                }
+                for seen in std::mem::take(&mut host.windows.waiting) {
+                    seen();
+                }
             })
         });
+    }
+
+    /// Runs something once the windows have been looked at again, and everybody told.
+    pub(super) fn after_windows(&mut self, run: impl FnOnce() + Send + 'static) {
+        self.windows.waiting.push(Box::new(run));
+        self.read_windows();
     }
 
     /// Compares what is with what was, tells the scripts, and hands the frameservers their secrets.
     pub(super) fn see_windows(&mut self, readings: Vec<Reading>) {
         let mut before = std::mem::take(&mut self.windows.seen);
+        let first = !std::mem::replace(&mut self.windows.looked, true);
         let mut news = Vec::new();
         for Reading { window, left, keys } in readings {
             let old = before.remove(&window.id);
             news.extend(
-                changes(old.as_ref(), &window, left)
+                changes(old.as_ref(), &window, left, first)
                     .map(|event| (window.name.clone(), event, left)),
             );
             // A window keeps its number as long as it keeps its secret.
             let candidate = match (old.and_then(|old| old.candidate), keys) {
-                (Some(candidate), Some(_)) => Some(candidate),
+                (Some(candidate), _) => Some(candidate),
                 (None, Some(keys)) => Some(Candidate {
                     id: self.windows.new_secret(),
                     keys,
                 }),
-                (_, None) => None,
+                (None, None) => None,
             };
             let seen = Seen {
                 window,
@@ -182,14 +227,30 @@ impl Host {
         }
     }
 
-    /// A script wants a secret on its listener.
+    /// A script wants a secret on its listener. One wish is seen to at a time; of those that come
+    /// meanwhile, the last counts.
     pub(super) fn secret(&mut self, script: ScriptId, wanted: Wanted) {
-        let Some((&id, front)) = self
+        let found = self
             .fronts
             .iter_mut()
-            .find(|(_, front)| front.script == script && front.listener == Some(wanted.listener))
-        else {
+            .find(|(_, front)| front.script == script && front.listener == Some(wanted.listener));
+        match found {
+            Some((_, front)) if front.wishing => {
+                let [beside, required] = &mut front.wishes;
+                let place = if wanted.required { required } else { beside };
+                *place = Some(wanted);
+            }
+            Some((&id, front)) => {
+                front.wishing = true;
+                self.see_to(id, wanted);
+            }
             // The listener has ended; its script will hear of that.
+            None => {}
+        }
+    }
+
+    fn see_to(&mut self, id: FrontId, wanted: Wanted) {
+        let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
         let named = if wanted.required {
@@ -332,6 +393,19 @@ impl Host {
             }
         }
         self.read_windows();
+        self.next_wish(front);
+    }
+
+    /// One wish of the script has been seen to.
+    fn next_wish(&mut self, id: FrontId) {
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let next = front.wishes.iter_mut().find_map(Option::take);
+        front.wishing = next.is_some();
+        if let Some(next) = next {
+            self.see_to(id, next);
+        }
     }
 
     /// The window could not be opened. The secret is in force all the same: whoever asked for it
@@ -398,8 +472,14 @@ pub(super) struct Required {
 }
 
 /// What has become of a window since it was seen last.
-fn changes(old: Option<&Seen>, window: &Window, left: u32) -> impl Iterator<Item = WindowEvent> {
-    let opened = (old.is_none() && left > 0).then_some(WindowEvent::Opened);
+fn changes(
+    old: Option<&Seen>,
+    window: &Window,
+    left: u32,
+    first: bool,
+) -> impl Iterator<Item = WindowEvent> {
+    // One that was there before this host is nothing new.
+    let opened = (old.is_none() && left > 0 && !first).then_some(WindowEvent::Opened);
     let enrolled = old
         .is_some_and(|old| old.window.enrolled.len() < window.enrolled.len())
         .then_some(WindowEvent::Enrolled);

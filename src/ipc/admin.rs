@@ -50,7 +50,7 @@ pub enum ToHost {
 pub enum FromHost {
     /// Done, and durable.
     Done,
-    /// To [`ToHost::Keys`].
+    /// To [`ToHost::Keys`]: one part of them. Parts follow until an empty one.
     Keys(Vec<Entry>),
     /// To [`ToHost::Remove`]: gone, and so many sessions with it.
     Removed {
@@ -59,7 +59,7 @@ pub enum FromHost {
     },
     /// To [`ToHost::OpenWindow`].
     Window(Window),
-    /// To [`ToHost::Windows`].
+    /// To [`ToHost::Windows`]: one part of them. Parts follow until an empty one.
     Windows(Vec<Window>),
     /// To [`ToHost::HostKey`].
     HostKey(PublicKey),

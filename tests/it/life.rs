@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use keystore::{Change, Keystore, Scope};
+use moonport::wire::crypto::SecretKey;
 use rustix::process::{Signal, geteuid};
 
 use crate::hello::HELLO;
@@ -44,25 +46,38 @@ fn i6_an_acknowledged_key_survives_a_kill() {
 }
 
 #[test]
+fn a_long_list_of_keys_is_told_whole() {
+    let place = Moonport::new().script("hello", HELLO);
+    let now = keystore::Now {
+        wall_ms: 1,
+        boot_ms: 1,
+        boot: [0; 16],
+    };
+    {
+        let directory = keystore::Directory::open(&place.place().state()).unwrap();
+        let mut store = keystore::Sled::open(&directory, now).unwrap();
+        let accept = |number: u32| {
+            let key = *blake3::hash(&number.to_le_bytes()).as_bytes();
+            let key = SecretKey::from_bytes(key).public().unwrap();
+            Change::Accept {
+                key,
+                scope: Scope::Any,
+                label: Some(format!("machine number {number}")),
+            }
+        };
+        let all: Vec<_> = (0..3000).map(accept).collect();
+        store.apply(now, &all).unwrap();
+    }
+    let host = place.start();
+    assert_eq!(host.keys().len(), 3000);
+    host.stop();
+}
+
+#[test]
 fn a_syntax_error_names_its_line() {
     let ended = Moonport::new().script("broken", "\n\nif then").run();
     assert_eq!(ended.code, 1);
     assert!(ended.text().contains("broken.lua:3"), "{}", ended.text());
-}
-
-#[test]
-fn two_scripts_of_one_name_are_refused() {
-    let place = Moonport::new().script("hello", HELLO);
-    let other = place.place().folder().join("other");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("hello.lua"), "").unwrap();
-    let ended = place.file(other.join("hello.lua")).run();
-    assert_eq!(ended.code, 1);
-    assert!(
-        ended.text().contains("two scripts are called hello"),
-        "{}",
-        ended.text()
-    );
 }
 
 #[test]

@@ -316,3 +316,36 @@ fn i2_ten_thousand_random_steps_on_disk() {
         Box::new(sled(&dir, now))
     });
 }
+
+#[test]
+fn one_name_keeps_few_windows() {
+    let mut store = Memory::new();
+    let open = |id: u64| {
+        let secret = secret(&format!("secret {id}"));
+        Change::OpenWindow(OpenWindow {
+            secret,
+            ..window(id, 1)
+        })
+    };
+    let close = |id: u64| Change::CloseWindow {
+        window: WindowId(id),
+        why: WindowEnd::Closed,
+    };
+    let open_ones = Window::MAX_OPEN as u64;
+    for id in 0..open_ones {
+        store.apply(at(id), &[open(id)]).unwrap();
+    }
+    let more = store.apply(at(20), &[open(99)]);
+    assert!(matches!(more, Err(ApplyError::TooMany)), "{more:?}");
+    // One that takes another's place fits; those that ended last are kept.
+    for id in open_ones..200 {
+        store.apply(at(100 + id), &[close(id - 1), open(id)]).unwrap();
+    }
+    let windows = store.windows(at(400)).unwrap();
+    let ended = windows
+        .iter()
+        .filter(|window| window.ended.is_some())
+        .count();
+    assert!(ended <= Window::MAX_ENDED + 1, "{ended} are kept");
+    assert!(windows.iter().any(|window| window.id == WindowId(198)));
+}
