@@ -79,10 +79,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Takes a new socket in place of the old one.
+    /// Takes a new socket in place of the old one. It must be non-blocking already, as one end of
+    /// [`Socket::pair`] is: in the lock-down that cannot be changed.
     pub(super) fn attach(&mut self, fd: OwnedFd, outbox: &Outbox) -> io::Result<()> {
         self.detach(outbox);
-        rustix::io::ioctl_fionbio(&fd, true)?;
+        if !rustix::fs::fcntl_getfl(&fd)?.contains(rustix::fs::OFlags::NONBLOCK) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         self.socket = Some(AsyncSocket::new(Socket::from_fd(fd))?);
         outbox.begin();
         Ok(())
