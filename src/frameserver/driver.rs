@@ -89,6 +89,16 @@ impl Ticket {
         }
     }
 
+    /// Looks through what has not been read: an answer may have crossed the end, and then the hub
+    /// and the host know the connection as a session already.
+    fn catch_up(&mut self, inbox: &mut UnboundedReceiver<ToPeer>) {
+        while let Ok(told) = inbox.try_recv() {
+            if let ToPeer::Session(id, _) = told {
+                self.session = Some(id);
+            }
+        }
+    }
+
     fn advance(&self, standing: Standing) {
         let mut peers = self.shared.peers.borrow_mut();
         peers.unproved.advance(self.connection, standing);
@@ -118,19 +128,7 @@ pub(super) async fn drive(
     if getrandom::fill(&mut seed).is_err() {
         return;
     }
-    let shared = Rc::clone(&ticket.shared);
-    let config = std::sync::Arc::clone(&shared.config.borrow());
-    let now = now();
-    let mut peer = Peer {
-        machine: Listener::new(config, now, ChaCha20Rng::from_seed(seed)),
-        shared,
-        ticket,
-        session: None,
-        out: Outgoing::default(),
-        deadline: None,
-        heard: now,
-    };
-    peer.drain(true);
+    let mut peer = Peer::new(ticket, seed);
     let end = peer.serve(&mut stream, &mut inbox).await;
     peer.finish(stream, &mut inbox, end).await;
 }
@@ -192,6 +190,23 @@ struct Peer {
 }
 
 impl Peer {
+    fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
+        let shared = Rc::clone(&ticket.shared);
+        let config = std::sync::Arc::clone(&shared.config.borrow());
+        let now = now();
+        let mut peer = Self {
+            machine: Listener::new(config, now, ChaCha20Rng::from_seed(seed)),
+            shared,
+            ticket,
+            session: None,
+            out: Outgoing::default(),
+            deadline: None,
+            heard: now,
+        };
+        peer.drain(true);
+        peer
+    }
+
     /// Runs until something ends it.
     async fn serve(
         &mut self,
@@ -383,6 +398,9 @@ impl Peer {
         inbox: &mut UnboundedReceiver<ToPeer>,
         End { why, polite }: End,
     ) {
+        if self.session.is_none() {
+            self.ticket.catch_up(inbox);
+        }
         if polite {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, self.out.rest()));
             tokio::select! {
@@ -503,3 +521,6 @@ async fn at(deadline: Option<Instant>) {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,7 @@ impl Questions {
         self.filled.notify_one();
     }
 
-    fn pop(&self) -> Option<FromFrameserver> {
+    pub(super) fn pop(&self) -> Option<FromFrameserver> {
         self.queue.borrow_mut().pop_front()
     }
 

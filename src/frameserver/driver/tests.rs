@@ -1,0 +1,65 @@
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::*;
+use crate::frameserver::accept::Slots;
+use crate::frameserver::hub::{Peers, Questions};
+use crate::frameserver::link::Outbox;
+use crate::wire::Violation;
+use crate::wire::a12::{ListenerConfig, Ratchet, Role};
+
+fn shared() -> Rc<Shared> {
+    let config = ListenerConfig {
+        role: Role::Sink,
+        candidates: Vec::new(),
+        handshake: Duration::from_secs(30),
+        ratchet: Ratchet {
+            at_once: true,
+            every_bytes: 1 << 20,
+        },
+    };
+    Rc::new(Shared {
+        host: Questions::default(),
+        script: Outbox::default(),
+        peers: RefCell::new(Peers {
+            unproved: Slots::new(1),
+            sessions: HashMap::new(),
+            live: 0,
+        }),
+        config: RefCell::new(Arc::new(config)),
+        scratch: RefCell::new(Vec::new()),
+        ended: Notify::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for why in [Ended::Violation(Violation::Deadline), Ended::Broken] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let shared = shared();
+        let ticket = Ticket::new(Rc::clone(&shared), ConnectionId(1), address);
+        let peer = Peer::new(ticket, [0; 32]);
+        // What the hub does with the answer, while the peer's task has not looked yet.
+        let session = SessionId(7);
+        let (hub, mut inbox) = unbounded_channel();
+        hub.send(ToPeer::Session(session, Box::new(Answer::More)))
+            .unwrap();
+        shared.peers.borrow_mut().sessions.insert(session, hub);
+        peer.finish(stream, &mut inbox, why.into()).await;
+        let told = shared.host.pop();
+        assert!(
+            matches!(told, Some(FromFrameserver::Gone { session: SessionId(7), why: gone }) if gone == why),
+            "{told:?}"
+        );
+        assert!(shared.host.pop().is_none());
+        let peers = shared.peers.borrow();
+        assert_eq!((peers.sessions.len(), peers.live), (0, 0));
+    }
+}
