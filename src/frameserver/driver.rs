@@ -472,6 +472,10 @@ impl Outgoing {
             self.bytes.clear();
             // Most peers are idle most of the time, and there may be many.
             self.bytes.shrink_to(IDLE_OUT);
+        } else if self.done >= MAX_OUT {
+            // One that always has something waiting would keep all that it ever had.
+            self.bytes.drain(..self.done);
+            self.done = 0;
         }
     }
 }

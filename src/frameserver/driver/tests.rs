@@ -63,3 +63,23 @@ async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
         assert_eq!((peers.sessions.len(), peers.live), (0, 0));
     }
 }
+
+#[test]
+fn i10_output_that_never_runs_dry_keeps_nothing_that_is_written() {
+    let mut out = Outgoing::default();
+    let (mut put, mut got) = (0_u8, 0_u8);
+    for _ in 0..1000 {
+        for _ in 0..4096 {
+            out.end().push(put);
+            put = put.wrapping_add(1);
+        }
+        let written = out.rest().len().min(4095);
+        for byte in &out.rest()[..written] {
+            assert_eq!(*byte, got);
+            got = got.wrapping_add(1);
+        }
+        out.advance(written);
+        assert!(out.bytes.len() <= 2 * MAX_OUT);
+    }
+    assert_eq!((out.written, out.queued()), (1000 * 4095, 1000 * 4096));
+}
