@@ -239,12 +239,14 @@ impl Peer {
         inbox: &mut UnboundedReceiver<ToPeer>,
     ) -> Result<usize, End> {
         let room = self.room();
+        let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
         tokio::select! {
             () = at(self.deadline) => self.input(Input::Timeout).map(|()| 0),
             told = inbox.recv() => match told {
                 Some(told) => self.told(told).map(|()| 0),
                 None => Err(Ended::Told.into()),
             },
+            () = self.shared.script.relieved(), if held_up => Ok(0),
             written = writer.write(self.out.rest()), if !self.out.rest().is_empty() => {
                 let written = written?;
                 self.out.advance(written);
@@ -423,14 +425,17 @@ impl Peer {
         };
         let mut more = session.end(&self.shared.script);
         while more {
-            match inbox.recv().await {
-                Some(ToPeer::Script(epoch, message)) => {
-                    if session.said(epoch, *message).is_err() {
-                        return;
+            tokio::select! {
+                told = inbox.recv() => match told {
+                    Some(ToPeer::Script(epoch, message)) => {
+                        if session.said(epoch, *message).is_err() {
+                            return;
+                        }
                     }
-                }
-                Some(_) => {}
-                None => return,
+                    Some(_) => {}
+                    None => return,
+                },
+                () = self.shared.script.relieved(), if session.is_held_up() => {}
             }
             more = session.linger(&self.shared.script);
         }
