@@ -286,7 +286,12 @@ impl Peer {
 
     fn told(&mut self, message: ToPeer) -> Result<(), End> {
         match message {
-            ToPeer::Answer(answer) => self.input(Input::Answer(*answer)),
+            ToPeer::Answer(answer) => {
+                if let Answer::Challenge { .. } = *answer {
+                    self.ticket.advance(Standing::Challenged);
+                }
+                self.input(Input::Answer(*answer))
+            }
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
                 self.session = Some(Session::new(id, &self.shared.script));
