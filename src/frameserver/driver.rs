@@ -28,8 +28,8 @@ use crate::wire::{Error, Input, Output, Protocol, Refusal};
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
 const MAX_OUT: usize = 64 * 1024;
 
-/// A refused peer is told so long after its last bytes, whatever it is refused for, so that the
-/// time does not say what was wrong.
+/// A refused peer is told at a multiple of this after its last bytes, whatever it is refused for, so
+/// that the time does not say what was wrong, nor how long the key room took to find it out.
 const REFUSAL: Duration = Duration::from_millis(100);
 
 /// How long a client that is told goodbye has to take it.
@@ -419,7 +419,7 @@ impl Peer {
         } else if matches!(why, Ended::Refused(_) | Ended::Violation(_)) {
             self.ticket.advance(Standing::Over);
             tokio::select! {
-                () = at(Some(self.heard + REFUSAL)) => {}
+                () = at(Some(refusal(self.heard, now()))) => {}
                 () = ended(inbox) => {}
             }
         }
@@ -445,6 +445,13 @@ impl Peer {
             more = session.linger(&self.shared.script);
         }
     }
+}
+
+/// When to tell a peer, last heard then, that it is refused, which is known now.
+fn refusal(heard: Instant, now: Instant) -> Instant {
+    let into = now.duration_since(heard).as_nanos() % REFUSAL.as_nanos();
+    let into = Duration::from_nanos(into.try_into().unwrap_or(0));
+    now + (REFUSAL - into)
 }
 
 /// What waits to be written to the peer.

@@ -83,3 +83,15 @@ fn i10_output_that_never_runs_dry_keeps_nothing_that_is_written() {
     }
     assert_eq!((out.written, out.queued()), (1000 * 4095, 1000 * 4096));
 }
+
+#[test]
+fn i3_a_refusal_is_told_at_the_next_multiple_whenever_it_is_known() {
+    let heard = now();
+    let after = |known: u64| {
+        let told = refusal(heard, heard + Duration::from_micros(known));
+        (told - heard).as_micros()
+    };
+    assert_eq!([0, 1, 99_999].map(after), [100_000; 3]);
+    assert_eq!([100_000, 150_000, 199_999].map(after), [200_000; 3]);
+    assert_eq!(after(7_000_001), 7_100_000);
+}
