@@ -132,6 +132,8 @@ pub(super) enum Standing {
     Answered,
     /// It claims a key.
     Claimed,
+    /// It claims one that is accepted, and has to prove it.
+    Challenged,
     /// It has sent what should be a proof.
     Proving,
 }
@@ -204,9 +206,12 @@ impl Slots {
             .map(|(&connection, _)| connection)
     }
 
-    /// It has come so far.
+    /// It has come so far. Nobody falls back but by being refused, and that is final.
     pub(super) fn advance(&mut self, connection: ConnectionId, standing: Standing) {
-        if let Some(held) = self.held.get_mut(&connection) {
+        if let Some(held) = self.held.get_mut(&connection)
+            && held.standing != Standing::Over
+            && (standing > held.standing || standing == Standing::Over)
+        {
             held.standing = standing;
         }
     }

@@ -28,8 +28,8 @@ use crate::wire::{Error, Input, Output, Protocol, Refusal};
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
 const MAX_OUT: usize = 64 * 1024;
 
-/// A refused peer is told so long after its last bytes, whatever it is refused for, so that the
-/// time does not say what was wrong.
+/// A refused peer is told at a multiple of this after its last bytes, whatever it is refused for, so
+/// that the time does not say what was wrong, nor how long the key room took to find it out.
 const REFUSAL: Duration = Duration::from_millis(100);
 
 /// How long a client that is told goodbye has to take it.
@@ -89,6 +89,16 @@ impl Ticket {
         }
     }
 
+    /// Looks through what has not been read: an answer may have crossed the end, and then the hub
+    /// and the host know the connection as a session already.
+    fn catch_up(&mut self, inbox: &mut UnboundedReceiver<ToPeer>) {
+        while let Ok(told) = inbox.try_recv() {
+            if let ToPeer::Session(id, _) = told {
+                self.session = Some(id);
+            }
+        }
+    }
+
     fn advance(&self, standing: Standing) {
         let mut peers = self.shared.peers.borrow_mut();
         peers.unproved.advance(self.connection, standing);
@@ -118,19 +128,7 @@ pub(super) async fn drive(
     if getrandom::fill(&mut seed).is_err() {
         return;
     }
-    let shared = Rc::clone(&ticket.shared);
-    let config = std::sync::Arc::clone(&shared.config.borrow());
-    let now = now();
-    let mut peer = Peer {
-        machine: Listener::new(config, now, ChaCha20Rng::from_seed(seed)),
-        shared,
-        ticket,
-        session: None,
-        out: Outgoing::default(),
-        deadline: None,
-        heard: now,
-    };
-    peer.drain(true);
+    let mut peer = Peer::new(ticket, seed);
     let end = peer.serve(&mut stream, &mut inbox).await;
     peer.finish(stream, &mut inbox, end).await;
 }
@@ -192,6 +190,23 @@ struct Peer {
 }
 
 impl Peer {
+    fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
+        let shared = Rc::clone(&ticket.shared);
+        let config = std::sync::Arc::clone(&shared.config.borrow());
+        let now = now();
+        let mut peer = Self {
+            machine: Listener::new(config, now, ChaCha20Rng::from_seed(seed)),
+            shared,
+            ticket,
+            session: None,
+            out: Outgoing::default(),
+            deadline: None,
+            heard: now,
+        };
+        peer.drain(true);
+        peer
+    }
+
     /// Runs until something ends it.
     async fn serve(
         &mut self,
@@ -224,12 +239,14 @@ impl Peer {
         inbox: &mut UnboundedReceiver<ToPeer>,
     ) -> Result<usize, End> {
         let room = self.room();
+        let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
         tokio::select! {
             () = at(self.deadline) => self.input(Input::Timeout).map(|()| 0),
             told = inbox.recv() => match told {
                 Some(told) => self.told(told).map(|()| 0),
                 None => Err(Ended::Told.into()),
             },
+            () = self.shared.script.relieved(), if held_up => Ok(0),
             written = writer.write(self.out.rest()), if !self.out.rest().is_empty() => {
                 let written = written?;
                 self.out.advance(written);
@@ -269,7 +286,12 @@ impl Peer {
 
     fn told(&mut self, message: ToPeer) -> Result<(), End> {
         match message {
-            ToPeer::Answer(answer) => self.input(Input::Answer(*answer)),
+            ToPeer::Answer(answer) => {
+                if let Answer::Challenge { .. } = *answer {
+                    self.ticket.advance(Standing::Challenged);
+                }
+                self.input(Input::Answer(*answer))
+            }
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
                 self.session = Some(Session::new(id, &self.shared.script));
@@ -383,6 +405,9 @@ impl Peer {
         inbox: &mut UnboundedReceiver<ToPeer>,
         End { why, polite }: End,
     ) {
+        if self.session.is_none() {
+            self.ticket.catch_up(inbox);
+        }
         if polite {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, self.out.rest()));
             tokio::select! {
@@ -394,7 +419,7 @@ impl Peer {
         } else if matches!(why, Ended::Refused(_) | Ended::Violation(_)) {
             self.ticket.advance(Standing::Over);
             tokio::select! {
-                () = at(Some(self.heard + REFUSAL)) => {}
+                () = at(Some(refusal(self.heard, now()))) => {}
                 () = ended(inbox) => {}
             }
         }
@@ -405,18 +430,28 @@ impl Peer {
         };
         let mut more = session.end(&self.shared.script);
         while more {
-            match inbox.recv().await {
-                Some(ToPeer::Script(epoch, message)) => {
-                    if session.said(epoch, *message).is_err() {
-                        return;
+            tokio::select! {
+                told = inbox.recv() => match told {
+                    Some(ToPeer::Script(epoch, message)) => {
+                        if session.said(epoch, *message).is_err() {
+                            return;
+                        }
                     }
-                }
-                Some(_) => {}
-                None => return,
+                    Some(_) => {}
+                    None => return,
+                },
+                () = self.shared.script.relieved(), if session.is_held_up() => {}
             }
             more = session.linger(&self.shared.script);
         }
     }
+}
+
+/// When to tell a peer, last heard then, that it is refused, which is known now.
+fn refusal(heard: Instant, now: Instant) -> Instant {
+    let into = now.duration_since(heard).as_nanos() % REFUSAL.as_nanos();
+    let into = Duration::from_nanos(into.try_into().unwrap_or(0));
+    now + (REFUSAL - into)
 }
 
 /// What waits to be written to the peer.
@@ -454,6 +489,10 @@ impl Outgoing {
             self.bytes.clear();
             // Most peers are idle most of the time, and there may be many.
             self.bytes.shrink_to(IDLE_OUT);
+        } else if self.done >= MAX_OUT {
+            // One that always has something waiting would keep all that it ever had.
+            self.bytes.drain(..self.done);
+            self.done = 0;
         }
     }
 }
@@ -503,3 +542,6 @@ async fn at(deadline: Option<Instant>) {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;

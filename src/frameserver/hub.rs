@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::accept::{Acceptor, Slots};
 use super::driver::{self, Ticket, ToPeer};
-use super::link::{Link, Outbox};
+use super::link::{Link, Outbox, PATIENCE};
 use super::session;
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::link::FromScript;
@@ -30,9 +30,6 @@ pub(super) const PORTION: usize = 64 * 1024;
 
 /// While so many messages wait for the host, nobody is accepted.
 const HOST_PATIENCE: usize = 1024;
-
-/// While so many messages wait for the script, it is not listened to.
-const SCRIPT_PATIENCE: usize = 16 * 1024;
 
 /// How long the script has to take the last messages when everything has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -69,7 +66,7 @@ impl Questions {
         self.filled.notify_one();
     }
 
-    fn pop(&self) -> Option<FromFrameserver> {
+    pub(super) fn pop(&self) -> Option<FromFrameserver> {
         self.queue.borrow_mut().pop_front()
     }
 
@@ -188,7 +185,7 @@ impl Hub {
                     Ok(Received::Closed) => return Err(Gone::Host),
                     Err(_) => return Err(Gone::Rules),
                 },
-                said = self.link.run(&shared.script, SCRIPT_PATIENCE) => match said {
+                said = self.link.run(&shared.script, PATIENCE) => match said {
                     Some(said) => self.script_says(said, control)?,
                     None => {
                         self.link.detach(&shared.script);

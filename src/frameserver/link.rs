@@ -15,6 +15,10 @@ use crate::ipc::{AsyncSocket, Received, SendError, Socket};
 /// the socket.
 const BATCH: usize = 128;
 
+/// While so many messages wait for the script, it is not listened to, and neither are clients
+/// that have something for it.
+pub(super) const PATIENCE: usize = 16 * 1024;
+
 /// Which script process, counted from 1. What one was sent and what it said does not concern the
 /// next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +26,8 @@ pub(super) struct Epoch(u64);
 
 /// What waits to go to the script.
 ///
-/// It holds little: sessions put in no more events than they have credit for.
+/// It holds little: sessions put in no more events than they have credit for, and what costs no
+/// credit stays with them while it is full.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: RefCell<VecDeque<ToScript>>,
@@ -30,6 +35,8 @@ pub(super) struct Outbox {
     up: Cell<bool>,
     filled: Notify,
     drained: Notify,
+    /// There is room for those who have found it full.
+    relieved: Notify,
 }
 
 impl Outbox {
@@ -49,6 +56,26 @@ impl Outbox {
     /// How many messages wait.
     pub(super) fn len(&self) -> usize {
         self.queue.borrow().len()
+    }
+
+    /// So much waits that nobody is to add to it who can wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= PATIENCE
+    }
+
+    /// Waits until there is room again, for one who has just found it full. Where the script goes,
+    /// its sessions are told otherwise.
+    pub(super) async fn relieved(&self) {
+        self.relieved.notified().await;
+    }
+
+    /// Some of it is out. Those who wait are let in once half of it is, or each would be let in
+    /// for the next batch only.
+    fn relieve(&self) {
+        self.drained.notify_one();
+        if self.len() < PATIENCE / 2 {
+            self.relieved.notify_waiters();
+        }
     }
 
     /// All that waits.
@@ -79,10 +106,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Takes a new socket in place of the old one.
+    /// Takes a new socket in place of the old one. It must be non-blocking already, as one end of
+    /// [`Socket::pair`] is: in the lock-down that cannot be changed.
     pub(super) fn attach(&mut self, fd: OwnedFd, outbox: &Outbox) -> io::Result<()> {
         self.detach(outbox);
-        rustix::io::ioctl_fionbio(&fd, true)?;
+        if !rustix::fs::fcntl_getfl(&fd)?.contains(rustix::fs::OFlags::NONBLOCK) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         self.socket = Some(AsyncSocket::new(Socket::from_fd(fd))?);
         outbox.begin();
         Ok(())
@@ -158,7 +188,7 @@ async fn send(socket: &Data, batch: &mut Vec<ToScript>, outbox: &Outbox) -> Resu
         match socket.send(batch, &[]).await {
             Ok(()) => {
                 batch.clear();
-                outbox.drained.notify_one();
+                outbox.relieve();
             }
             Err(SendError::TooLarge) => {
                 // The second half goes later; what is too large alone cannot be said at all.

@@ -99,7 +99,7 @@ const fn action(
 }
 
 /// The list; `docs` and the host's status show it.
-const ACTIONS: [Action; 10] = [
+const ACTIONS: [Action; 11] = [
     action(
         "open",
         &[
@@ -118,6 +118,13 @@ const ACTIONS: [Action; 10] = [
         false,
     ),
     action("connect", &[libc::SYS_connect], Some(ABI::V4), false),
+    // What connects without `connect`.
+    action(
+        "fastopen",
+        &[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg],
+        None,
+        false,
+    ),
     action("bind", &[libc::SYS_bind], Some(ABI::V4), false),
     action(
         "execve",
@@ -206,26 +213,17 @@ fn filter() -> bool {
 fn program() -> Option<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FREE.iter().map(|&call| (call, Vec::new())).collect();
-    let without = |argument, flag| {
-        let masked = SeccompCmpOp::MaskedEq(flag);
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, masked, 0)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
-            .ok()
-    };
-    let exactly = |argument, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
-            .ok()
-    };
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![without(2, PROT_EXEC)?]);
+        rules.insert(call, vec![all([without(2, libc::PROT_EXEC)])?]);
     }
-    rules.insert(libc::SYS_ioctl, vec![exactly(1, libc::FIONBIO)?]);
-    let about_descriptors: Option<Vec<_>> = FCNTL
-        .iter()
-        .map(|&command| exactly(1, command as u64))
-        .collect();
-    rules.insert(libc::SYS_fcntl, about_descriptors?);
+    let connected = all([without(3, libc::MSG_FASTOPEN), no_pointer(4)])?;
+    rules.insert(libc::SYS_sendto, vec![connected]);
+    let options = OPTIONS.map(|(level, name)| all([exactly(1, level), exactly(2, name)]));
+    let options: Option<Vec<_>> = options.into_iter().collect();
+    rules.insert(libc::SYS_setsockopt, options?);
+    let commands = FCNTL.map(|command| all([exactly(1, command)]));
+    let commands: Option<Vec<_>> = commands.into_iter().collect();
+    rules.insert(libc::SYS_fcntl, commands?);
     let denied = SeccompAction::Errno(libc::EPERM as u32);
     let target = std::env::consts::ARCH.try_into().ok()?;
     SeccompFilter::new(rules, denied, SeccompAction::Allow, target)
@@ -233,34 +231,65 @@ fn program() -> Option<BpfProgram> {
         .ok()
 }
 
-const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+/// What must hold of one argument; `None`: it cannot be said.
+type Condition = Option<SeccompCondition>;
 
-/// What `fcntl` may be asked; not for signals on I/O.
-const FCNTL: [libc::c_int; 5] = [
+/// All of these must hold.
+fn all<const N: usize>(conditions: [Condition; N]) -> Option<SeccompRule> {
+    let conditions: Option<Vec<_>> = conditions.into_iter().collect();
+    SeccompRule::new(conditions?).ok()
+}
+
+/// This argument, an `int`, has none of these bits.
+fn without(argument: u8, bits: libc::c_int) -> Condition {
+    let masked = SeccompCmpOp::MaskedEq(bits as u64);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, masked, 0).ok()
+}
+
+/// This argument, an `int`, is this.
+fn exactly(argument: u8, value: libc::c_int) -> Condition {
+    let equal = SeccompCmpOp::Eq;
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, equal, value as u64).ok()
+}
+
+/// This argument is a null pointer.
+fn no_pointer(argument: u8) -> Condition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).ok()
+}
+
+/// The options that may be set, by level and name: those of accepted connections, and none that
+/// could make the end of a socket wait.
+const OPTIONS: [(libc::c_int, libc::c_int); 5] = [
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+];
+
+/// What `fcntl` may be asked; not for signals on I/O, and not for flags of an open file, which
+/// others may share: standard error is the host's too.
+const FCNTL: [libc::c_int; 4] = [
     libc::F_GETFD,
     libc::F_SETFD,
     libc::F_GETFL,
-    libc::F_SETFL,
     libc::F_DUPFD_CLOEXEC,
 ];
 
 /// The calls that are allowed whatever their arguments.
 const FREE: &[c_long] = &[
-    // Bytes and descriptors.
+    // Bytes, and descriptors that come in; there is no `sendmsg`, so that none go out.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
     libc::SYS_close,
     // Connections of the sockets it was given.
     libc::SYS_accept4,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     // Waiting.

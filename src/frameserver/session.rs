@@ -35,6 +35,8 @@ pub(super) struct Session {
     /// Open commands that the machine has not answered, with the segment that asked.
     opening: VecDeque<(u32, SegmentId, SegmentKind)>,
     last_words: String,
+    /// The backlog waits for room in the outbox, not for credit.
+    held_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl Session {
             marks: VecDeque::new(),
             opening: VecDeque::new(),
             last_words: String::new(),
+            held_up: false,
         }
     }
 
@@ -154,6 +157,11 @@ impl Session {
     /// Whether the client may say more: all it has said is on its way to the script.
     pub(super) fn is_caught_up(&self, script: &Outbox) -> bool {
         self.backlog.is_empty() && script.epoch().is_some()
+    }
+
+    /// Whether it waits for [`Outbox::relieved`].
+    pub(super) fn is_held_up(&self) -> bool {
+        self.held_up
     }
 
     /// The client has done something.
@@ -389,8 +397,10 @@ impl Session {
         }
     }
 
-    /// Hands on to the script what there is credit for; to a new script, first what there is.
+    /// Hands on to the script what there is room and credit for; to a new script, first what there
+    /// is.
     pub(super) fn forward(&mut self, script: &Outbox) {
+        self.held_up = false;
         let Some(epoch) = script.epoch().filter(|_| self.stage != Stage::Undecided) else {
             return;
         };
@@ -398,6 +408,11 @@ impl Session {
             self.adopted_by(epoch, script);
         }
         while let Some(first) = self.backlog.front() {
+            // A change of size costs no credit, so a client could go on for ever.
+            if script.is_full() {
+                self.held_up = true;
+                return;
+            }
             if let ToScript::Event { segment, .. } | ToScript::Frame { segment, .. } = first {
                 match self.segments.get_mut(&segment.channel) {
                     Some(known) if known.to_script >= CREDIT => return,

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::hub::Gone;
 use crate::ipc::frameserver::{Ended, FromFrameserver, ToFrameserver};
 use crate::ipc::link::{CREDIT, FromScript, ToScript};
-use crate::ipc::{SegmentId, Socket};
+use crate::ipc::{ConnectionId, SegmentId, Socket};
 use crate::wire::a12::event::{External, SegmentKind, Target};
 use crate::wire::a12::{Answer, Command, Event, Rounds};
 use crate::wire::{Refusal, Violation};
@@ -339,6 +339,54 @@ fn i10_idlers_push_out_each_other_and_no_honest_client() {
         let newest = idlers.last().unwrap();
         let gone = newest.try_read(&mut [0]);
         assert!(gone.is_err(), "{gone:?}");
+    });
+}
+
+#[test]
+fn i10_a_challenged_client_is_not_pushed_out_by_claims() {
+    run(async {
+        let mut rig = Rig::with(Setup {
+            unproved: 2,
+            ..Setup::default()
+        })
+        .await;
+        // It has its challenge and takes its time.
+        let mut slow = Client::connect(rig.address, Rounds::Two).await;
+        let challenged = async {
+            while let FromFrameserver::Ask {
+                connection, ask, ..
+            } = rig.host.hears().await
+            {
+                let answer = rig.host.answer(connection, &ask);
+                let last = matches!(answer, Answer::Challenge { .. });
+                rig.host.reply(connection, answer).await;
+                if last {
+                    break;
+                }
+            }
+        };
+        tokio::join!(slow.establish(), challenged);
+        // Others claim a key and hear nothing yet.
+        let mut claims = Vec::new();
+        for _ in 0..3 {
+            let mut claim = Client::connect(rig.address, Rounds::One).await;
+            let asked = async {
+                let mut crowded = None;
+                loop {
+                    match rig.host.hears().await {
+                        FromFrameserver::Ask { .. } => return crowded,
+                        FromFrameserver::Closed { connection, .. } => crowded = Some(connection),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            };
+            let crowded = tokio::select! {
+                event = claim.next() => panic!("{event:?}"),
+                crowded = asked => crowded,
+            };
+            assert_ne!(crowded, Some(ConnectionId(0)));
+            claims.push(claim);
+        }
     });
 }
 

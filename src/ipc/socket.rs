@@ -114,18 +114,13 @@ impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
         if bytes.len() > MAX_MESSAGE || descriptors.len() > MAX_DESCRIPTORS {
             return Err(SendError::TooLarge);
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(SendError::TooLarge);
-        }
         loop {
-            let sent = rustix::net::sendmsg(
-                &self.fd,
-                &[IoSlice::new(&bytes)],
-                &mut control,
-                SendFlags::NOSIGNAL,
-            );
+            // Without descriptors `sendmsg` is not needed, which a locked-down process may lack.
+            let sent = if descriptors.is_empty() {
+                rustix::net::send(&self.fd, &bytes, SendFlags::NOSIGNAL)
+            } else {
+                self.send_with(&bytes, descriptors)
+            };
             return match sent {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
@@ -135,6 +130,16 @@ impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
                 Err(other) => Err(SendError::Io(other.into())),
             };
         }
+    }
+
+    fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(Errno::MSGSIZE);
+        }
+        let bytes = [IoSlice::new(bytes)];
+        rustix::net::sendmsg(&self.fd, &bytes, &mut control, SendFlags::NOSIGNAL)
     }
 
     /// Takes the next message.

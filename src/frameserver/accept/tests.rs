@@ -85,6 +85,22 @@ fn who_is_refused_gets_no_answer() {
 }
 
 #[test]
+fn i10_what_is_sent_to_a_peer_does_not_lower_its_standing() {
+    let mut case = Case::new(2);
+    case.insert(0, v4(1));
+    case.insert(1, v4(2));
+    case.slots.advance(ConnectionId(0), Standing::Challenged);
+    case.slots.advance(ConnectionId(0), Standing::Answered);
+    case.slots.advance(ConnectionId(1), Standing::Claimed);
+    assert_eq!(case.insert(2, v4(3)), Some(1));
+    // Only a refusal does, and for good.
+    case.slots.advance(ConnectionId(0), Standing::Over);
+    case.slots.advance(ConnectionId(0), Standing::Proving);
+    assert!(case.slots.inbox(ConnectionId(0)).is_none());
+    assert_eq!(case.insert(3, v4(4)), Some(0));
+}
+
+#[test]
 fn a_mapped_address_is_shown_as_what_it_is() {
     let mapped: SocketAddr = "[::ffff:192.0.2.1]:7".parse().unwrap();
     assert_eq!(plain(mapped), "192.0.2.1:7".parse().unwrap());

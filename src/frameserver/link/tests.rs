@@ -89,3 +89,18 @@ async fn a_script_that_is_gone_or_talks_rubbish_is_gone() {
     assert_ne!(outbox.epoch(), before);
     drop(script);
 }
+
+#[tokio::test]
+async fn who_has_found_it_full_is_let_in_once_half_is_out() {
+    let outbox = Outbox::default();
+    let (mut link, script) = attached(&outbox);
+    while !outbox.is_full() {
+        outbox.push(words(String::new()));
+    }
+    let half = async {
+        outbox.relieved().await;
+        outbox.len()
+    };
+    let (left, _, ()) = tokio::join!(half, hear(&script, PATIENCE), link.flush(&outbox));
+    assert!(left < PATIENCE / 2, "{left}");
+}

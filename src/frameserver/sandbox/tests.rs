@@ -3,12 +3,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketType};
 
 use super::*;
+use crate::ipc::{SendError, Socket};
 
 /// Says to a child which of the two it is to try.
 const CHILD: &str = "MOONPORT_TEST_SANDBOX";
@@ -22,6 +25,9 @@ fn every_action_that_the_report_lists_as_denied_is_denied() {
             "{} went through:\n{told}",
             action.name
         );
+    }
+    for name in ["blocking close", "shared flags", "handing over"] {
+        assert!(told.contains(&format!("{name}: denied")), "{told}");
     }
     assert!(told.contains("works on"), "{told}");
 }
@@ -46,7 +52,7 @@ fn a_complaint_names_what_nothing_denies() {
         .collect();
     let complaint = complaint(&report).unwrap();
     assert!(
-        complaint.contains("denies: socket, fork, kill, mmap exec;"),
+        complaint.contains("denies: socket, fastopen, fork, kill, mmap exec;"),
         "{complaint}"
     );
     let report: Vec<Denied> = ACTIONS
@@ -114,10 +120,12 @@ fn denial(error: &io::Error) -> bool {
 
 type Attempt = Box<dyn FnOnce() -> io::Result<()>>;
 
-/// One attempt for each action of the report.
+/// One attempt for each action of the report, and for some that only seccomp can deny.
 fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
     let socket = || rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
     let (to_connect, to_bind) = (socket().unwrap(), socket().unwrap());
+    let (to_open, to_linger) = (socket().unwrap(), socket().unwrap());
+    let (ours, theirs) = Socket::<u8, u8>::pair().unwrap();
     let parent = rustix::process::getppid().unwrap();
     vec![
         (
@@ -128,6 +136,36 @@ fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
         (
             "connect",
             Box::new(move || Ok(rustix::net::connect(&to_connect, &address)?)),
+        ),
+        (
+            "fastopen",
+            Box::new(move || {
+                let fast = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+                Ok(rustix::net::sendto(&to_open, b"x", fast, &address).map(drop)?)
+            }),
+        ),
+        (
+            "blocking close",
+            Box::new(move || {
+                let wait = Some(Duration::from_secs(1));
+                Ok(rustix::net::sockopt::set_socket_linger(&to_linger, wait)?)
+            }),
+        ),
+        (
+            "shared flags",
+            Box::new(|| {
+                let stderr = io::stderr();
+                let flags = rustix::fs::fcntl_getfl(&stderr)?;
+                rustix::fs::fcntl_setfl(&stderr, flags)?;
+                Ok(rustix::io::ioctl_fionbio(&stderr, false)?)
+            }),
+        ),
+        (
+            "handing over",
+            Box::new(move || match ours.send(&1, &[theirs.as_fd()]) {
+                Err(SendError::Io(error)) => Err(error),
+                sent => Ok(sent.unwrap()),
+            }),
         ),
         (
             "bind",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frameserver::link::PATIENCE;
 use crate::wire::a12::event::{Target, Text};
 
 const ID: SessionId = SessionId(1);
@@ -419,4 +420,26 @@ fn a_subsegment_that_blocks_adoption_is_closed_alone() {
     script.begin();
     session.forward(&script);
     assert_eq!(adopted(&script.take()), [0, 2]);
+}
+
+#[test]
+fn i10_what_costs_no_credit_waits_while_the_outbox_is_full() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let mut width = 0;
+    while session.is_caught_up(&script) {
+        width += 1;
+        session.event(frame(width));
+        session.forward(&script);
+        assert!(script.len() <= PATIENCE);
+    }
+    assert!(session.is_held_up());
+    // However many more there are, the last one is what waits.
+    session.event(frame(width + 1));
+    session.event(frame(width + 2));
+    session.forward(&script);
+    assert_eq!(script.take().len(), PATIENCE);
+    session.forward(&script);
+    assert_eq!(script.take(), [resized(width + 2)]);
+    assert!(session.is_caught_up(&script) && !session.is_held_up());
 }
