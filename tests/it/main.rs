@@ -23,4 +23,5 @@ mod listen;
 mod process;
 mod repository;
 mod source;
+mod streams;
 mod windows;
