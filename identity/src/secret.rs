@@ -1,7 +1,8 @@
 use std::fmt;
 
 use data_encoding::BASE32_NOPAD;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -9,8 +10,7 @@ use zeroize::Zeroizing;
 /// What two strangers share before they know each other's keys: 1 to 31 bytes.
 ///
 /// It is wiped when dropped, compared in constant time, and never printed.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 /// Why bytes are not a [`Secret`]. It does not say what they were.
@@ -70,18 +70,38 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl TryFrom<Vec<u8>> for Secret {
-    type Error = SecretError;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, SecretError> {
-        let bytes = Zeroizing::new(bytes);
-        Self::parse(&bytes)
+/// As a sequence of bytes, straight from where they are: no copy is made that is not wiped.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.reveal().serialize(serializer)
     }
 }
 
-impl From<Secret> for Vec<u8> {
-    fn from(secret: Secret) -> Self {
-        secret.0.to_vec()
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Bytes)
+    }
+}
+
+/// Takes the bytes of a secret one by one, into a buffer that never has to grow.
+struct Bytes;
+
+impl<'de> Visitor<'de> for Bytes {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the 1 to {} bytes of a secret", Secret::MAX_LEN)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Secret, A::Error> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(Secret::MAX_LEN));
+        while let Some(byte) = seq.next_element::<u8>()? {
+            if bytes.len() == Secret::MAX_LEN {
+                return Err(A::Error::custom(SecretError::TooLong));
+            }
+            bytes.push(byte);
+        }
+        Secret::parse(&bytes).map_err(A::Error::custom)
     }
 }
 
@@ -102,6 +122,18 @@ mod tests {
         let secret = Secret::generate(&[0xa5; 17]);
         assert_eq!(secret.reveal().len(), 26);
         assert!(secret.reveal().iter().all(u8::is_ascii_alphanumeric));
+    }
+
+    #[test]
+    fn encoded_it_is_a_sequence_of_bytes_and_nothing_else_is_taken() {
+        let secret = Secret::parse(b"moon").unwrap();
+        let text = serde_json::to_string(&secret).unwrap();
+        assert_eq!(text, "[109,111,111,110]");
+        assert_eq!(serde_json::from_str::<Secret>(&text).unwrap(), secret);
+        let long = serde_json::to_string(&[b'a'; 32]).unwrap();
+        for wrong in ["[]", "[0]", "[109,0]", "[256]", &long] {
+            assert!(serde_json::from_str::<Secret>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -204,7 +204,30 @@ return {
 		s:said()
 		s:request(1, 7)
 		eq(s:out(), { "0\t0\t0" })
-		eq(s:said(), { '{"Unlisten":1}', '{"Decide":{"session":7,"accept":false}}' })
+		eq(s:said(), { '{"Decide":{"session":7,"accept":false}}', '{"Unlisten":1}' })
+	end,
+
+	["a listener that takes one client and is deleted keeps that client"] = function()
+		local s = stage([[
+			net_listen("demo", function(source, status)
+				if status.kind == "segment_request" then
+					accept_target(function(source, status) last = status.kind end)
+					delete_image(source)
+					net_listen("next", function() end)
+				end
+			end)
+		]])
+		s:up(1)
+		s:said()
+		s:request(1, 7)
+		-- With the listener the host forgets those that are not decided on.
+		local said = s:said()
+		eq(said[1], '{"Decide":{"session":7,"accept":true}}')
+		eq(said[2], '{"Unlisten":1}')
+		has(said[3], '{"Listen":{"listener":2,"name":"next"')
+		s:register(7)
+		s:message(7, "hi")
+		eq(s:get("last"), "message")
 	end,
 
 	["after delete_image of the listener clients go on and new ones are refused"] = function()

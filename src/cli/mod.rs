@@ -97,15 +97,30 @@ fn start_log(command: &Command, global: &Global) -> Result<(), Failure> {
     let color = output::wanted(global.color, io::IsTerminal::is_terminal(&io::stderr()));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Told on standard error, which is where writing has just failed.
+        .with_writer(|| Unheard(io::stderr()))
+        // It would report on standard error that standard error fails, and panic.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
         .with_ansi(color);
     match global.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// Standard error, for words that are lost without harm where nobody can take them.
+struct Unheard(io::Stderr);
+
+impl io::Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 fn state_dir(global: &Global) -> Result<PathBuf, Failure> {

@@ -26,7 +26,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
         // Without its host it has nothing to do, and nothing has gone wrong here.
         Err(Failure::Gone(Gone::Host)) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{ROLE}: {failure}");
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "{ROLE}: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -109,9 +109,8 @@ impl<Out, In> Socket<Out, In> {
 impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
     /// Sends one message, with descriptors, or nothing of it.
     pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
-        let bytes = postcard::to_allocvec(message).map_err(|_| SendError::TooLarge)?;
-        let bytes = Zeroizing::new(bytes);
-        if bytes.len() > MAX_MESSAGE || descriptors.len() > MAX_DESCRIPTORS {
+        let bytes = encode(message).ok_or(SendError::TooLarge)?;
+        if descriptors.len() > MAX_DESCRIPTORS {
             return Err(SendError::TooLarge);
         }
         loop {
@@ -199,6 +198,19 @@ impl<Out, In> AsRawFd for Socket<Out, In> {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// The bytes of a message, if they are not too many. There may be secrets in them: the buffer has
+/// its full size from the start, so that growing leaves no copy behind that is not wiped.
+fn encode(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
+    let size = postcard::experimental::serialized_size(message).ok()?;
+    if size > MAX_MESSAGE {
+        return None;
+    }
+    let mut bytes = Zeroizing::new(vec![0; size]);
+    let used = postcard::to_slice(message, &mut bytes).ok()?.len();
+    bytes.truncate(used);
+    Some(bytes)
 }
 
 /// A socket that is neither bound nor connected yet.
@@ -303,6 +315,17 @@ mod tests {
             Err(SendError::TooLarge)
         ));
         drop(b);
+    }
+
+    #[test]
+    fn a_message_is_encoded_into_one_buffer_of_its_size() {
+        let message = (vec![7_u32; 3000], Some("secret"), u64::MAX);
+        let bytes = encode(&message).unwrap();
+        assert_eq!(*bytes, postcard::to_allocvec(&message).unwrap());
+        assert_eq!(bytes.capacity(), bytes.len());
+        // A string's length takes three bytes here.
+        assert!(encode(&"x".repeat(MAX_MESSAGE - 3)).is_some());
+        assert!(encode(&"x".repeat(MAX_MESSAGE - 2)).is_none());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) struct Moonport {
     options: Vec<String>,
     /// For the scripts.
     words: Vec<String>,
+    /// Nobody reads its standard error.
+    unheard: bool,
 }
 
 /// Where a host lives: its folder, and an address that no other test has.
@@ -49,6 +51,7 @@ impl Moonport {
             scripts: Vec::new(),
             options: Vec::new(),
             words: Vec::new(),
+            unheard: false,
         }
     }
 
@@ -86,6 +89,12 @@ impl Moonport {
         self
     }
 
+    /// Closes the other end of its standard error.
+    pub(crate) fn unheard(mut self) -> Self {
+        self.unheard = true;
+        self
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -116,7 +125,11 @@ impl Moonport {
             .args(&self.scripts)
             .arg("--")
             .args(&self.words);
-        Process::start(&mut command)
+        if self.unheard {
+            Process::start_unheard(&mut command)
+        } else {
+            Process::start(&mut command)
+        }
     }
 
     /// Starts it and waits until it has ended by itself.

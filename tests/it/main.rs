@@ -23,5 +23,6 @@ mod listen;
 mod process;
 mod repository;
 mod source;
+mod streams;
 mod users;
 mod windows;

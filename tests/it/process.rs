@@ -43,17 +43,29 @@ impl Ended {
 impl Process {
     /// Starts a program, with a pipe as its input, and both outputs as one sequence of lines.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::spawn(command, Stdio::piped())
+    }
+
+    /// Starts a program whose standard error is a pipe that nobody holds the other end of.
+    pub(crate) fn start_unheard(command: &mut Command) -> Self {
+        let (_, errors) = std::io::pipe().unwrap();
+        Self::spawn(command, errors.into())
+    }
+
+    fn spawn(command: &mut Command, errors: Stdio) -> Self {
         let what = format!("{command:?}");
         let piped = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(errors);
         let mut child = piped
             .spawn()
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         let (say, lines) = mpsc::channel();
         read(child.stdout.take().unwrap(), say.clone());
-        read(child.stderr.take().unwrap(), say);
+        if let Some(errors) = child.stderr.take() {
+            read(errors, say);
+        }
         Self {
             what,
             input: child.stdin.take(),

@@ -339,7 +339,9 @@ fn one_name_keeps_few_windows() {
     assert!(matches!(more, Err(ApplyError::TooMany)), "{more:?}");
     // One that takes another's place fits; those that ended last are kept.
     for id in open_ones..200 {
-        store.apply(at(100 + id), &[close(id - 1), open(id)]).unwrap();
+        store
+            .apply(at(100 + id), &[close(id - 1), open(id)])
+            .unwrap();
     }
     let windows = store.windows(at(400)).unwrap();
     let ended = windows

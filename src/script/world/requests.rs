@@ -107,11 +107,20 @@ impl World {
         let vid = pending.accepted.filter(|vid| self.segment(*vid).is_some());
         let accept = vid.filter(|_| well);
         match pending.ask {
-            Ask::Peer { session, .. } => {
-                self.outbox.host.push(FromScript::Decide {
+            Ask::Peer {
+                listener, session, ..
+            } => {
+                // A listener that the same callback has deleted turns away whoever is not decided
+                // on, so the decision comes first.
+                let host = &mut self.outbox.host;
+                let ended = host
+                    .iter()
+                    .position(|said| matches!(said, FromScript::Unlisten(id) if *id == listener));
+                let decision = FromScript::Decide {
                     session,
                     accept: accept.is_some(),
-                });
+                };
+                host.insert(ended.unwrap_or(host.len()), decision);
                 if accept.is_none() {
                     self.routes.remove(&SegmentId {
                         session,
