@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use super::core::{Console, Limits};
 use super::engine::Engine;
 use super::sandbox;
-use super::vm;
 use crate::ipc::script::{FromScript, Run, ToScript};
 use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
 
@@ -48,10 +47,10 @@ pub(super) fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<u8> {
-    let control = Socket::from_fd(take_stdin()?);
-    serve(control, Box::new(Stdio), |run| {
-        let folder = vm::folder(&run.program);
-        let missing = sandbox::enter(&folder, &[&run.state, &run.temporary]);
+    let control = take_stdin()?;
+    serve(Socket::from_fd(control), Box::new(Stdio), |run| {
+        let readable = sandbox::readable(run);
+        let missing = sandbox::enter(&readable, &[&run.state, &run.temporary]);
         if !missing.is_empty() {
             Stdio.report(&format!(
                 "{}: warning: the script runs without: {}",
