@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 use rustix::time::Timespec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +49,13 @@ pub(super) fn main() -> ExitCode {
 
 fn run() -> io::Result<u8> {
     let control = take_stdin()?;
+    // A script that hangs does not see its host go. This is bound to the host's thread that has
+    // started us: its main thread, which lives as long as the host does.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if is_closed(&control)? {
+        // It went before that.
+        return Ok(1);
+    }
     serve(Socket::from_fd(control), Box::new(Stdio), |run| {
         let readable = sandbox::readable(run);
         let missing = sandbox::enter(&readable, &[&run.state, &run.temporary]);
@@ -89,6 +97,13 @@ fn take_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(control)
+}
+
+/// Whether the other end of a socket is closed, whatever is left to be read.
+fn is_closed(socket: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    poll(&mut fds, Duration::ZERO)?;
+    Ok(fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP)))
 }
 
 /// Random bytes; without them nothing is safe, so there is no going on.
