@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::core::{Console, Limits};
 use super::engine::Engine;
 use super::sandbox;
+use super::watchdog;
 use crate::ipc::script::{FromScript, Run, ToScript};
 use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
 
@@ -81,8 +82,12 @@ fn serve(
         return Ok(1);
     };
     lock(&run);
-    let engine = Engine::new(run, Limits::default(), console, random, Instant::now())
+    let limits = Limits::default();
+    let appl = run.appl.clone();
+    let engine = Engine::new(run, limits, console, random, Instant::now())
         .map_err(|error| io::Error::other(error.to_string()))?;
+    // A thread is bound by what its parent has given up: started after that, it has no more.
+    watchdog::start(engine.running(), limits.stop, &appl)?;
     Process {
         engine,
         host,

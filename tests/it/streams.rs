@@ -33,6 +33,25 @@ end
 }
 
 #[test]
+fn a_pattern_without_end_costs_the_script_its_process_and_no_client() {
+    let spins = "('a'):rep(5000):find(('.-'):rep(12) .. 'b')";
+    let script = adopting()
+        .replace("\"leave\"", "'spin'")
+        .replace("delete_image(source)", spins);
+    let mut host = Moonport::new().script("hello", &script).start();
+    host.key_accept("hello", ANNA);
+    let mut anna = host.client(ANNA).connect();
+    anna.expect("welcome");
+    anna.say("spin");
+    let told = host.process.expect("cannot be stopped");
+    assert!(told.contains("the callback of vid "), "{told}");
+    host.process.expect("adopted");
+    anna.say("moon");
+    anna.expect("you said moon");
+    host.stop();
+}
+
+#[test]
 fn a_script_that_waits_for_ever_does_not_outlive_its_host() {
     let host = Moonport::new().script("hello", &adopting()).start();
     // The next process of the script finds a file that never ends in its place.
