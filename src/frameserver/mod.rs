@@ -30,6 +30,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio::task::LocalSet;
 
@@ -73,6 +74,11 @@ enum Failure {
 
 fn run() -> Result<(), Failure> {
     let control = inherit().map_err(Failure::Inherit)?;
+    // One that hangs does not see its host go. This is bound to the host's thread that has started
+    // us: its main thread, which lives as long as the host does. A host that has gone before that
+    // has closed the control socket, as the first message will show.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Failure::Inherit(error.into()))?;
     // What it waits with is made here, while it still can be.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,7 +1,9 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::{Function, Lua, MultiValue, Value};
@@ -13,6 +15,7 @@ use super::status::{self, Status};
 use super::text::printable;
 use super::vids::{Queued, Vid};
 use super::vm;
+use super::watchdog::Running;
 use super::world::{Outbox, World};
 use crate::ipc::ListenerId;
 use crate::ipc::link;
@@ -34,6 +37,7 @@ pub struct Engine {
     /// A function per kind of status.
     shim: Vec<Function>,
     clock: Clock,
+    running: Arc<Running>,
     exit: Option<u8>,
 }
 
@@ -46,12 +50,24 @@ struct Clock {
 
 /// What was running when an error happened, for the report and for what follows.
 #[derive(Debug, Clone)]
-enum Site {
+pub(super) enum Site {
     Load,
     Entry(String),
     Pulse(String),
     Callback { vid: Vid, kind: &'static str },
     Hook(String),
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load => f.write_str("loading the script"),
+            Self::Entry(name) | Self::Pulse(name) | Self::Hook(name) => write!(f, "{name}()"),
+            Self::Callback { vid, kind } => {
+                write!(f, "the callback of vid {}, on {kind}", vid.number())
+            }
+        }
+    }
 }
 
 /// Whether a call went well.
@@ -98,8 +114,14 @@ impl Engine {
                 next: now + TICK,
                 ticks: 0,
             },
+            running: Arc::default(),
             exit: None,
         })
+    }
+
+    /// What it runs, for another thread to look at.
+    pub(super) fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 
     /// Loads the script and calls its entry point.
@@ -123,7 +145,7 @@ impl Engine {
             .map_or_else(|| appl.clone(), |name| name.to_string_lossy().into_owned());
         let directory = run.directory;
         let loaded = vm::load(&self.lua, &path, &name);
-        let ran = loaded.and_then(|chunk| self.timed(|| chunk.call::<()>(())));
+        let ran = loaded.and_then(|chunk| self.timed(&Site::Load, || chunk.call::<()>(())));
         if let Err(error) = ran {
             return self.failed(&Site::Load, &error);
         }
@@ -396,10 +418,12 @@ impl Engine {
     }
 
     /// Runs something under the time limit.
-    fn timed<T>(&self, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+    fn timed<T>(&self, site: &Site, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
         let begun = Instant::now();
         self.core.since.set(Some(begun));
+        self.running.begin(begun, site);
         let done = work();
+        self.running.end();
         self.core.since.set(None);
         // What must not be caught wins over whatever the script made of it.
         match self.core.stop.borrow_mut().take() {
@@ -415,7 +439,7 @@ impl Engine {
         work: impl FnOnce(&Self) -> mlua::Result<T>,
     ) -> (Option<T>, Went) {
         let begun = Instant::now();
-        let done = self.timed(|| work(self));
+        let done = self.timed(site, || work(self));
         let took = begun.elapsed();
         match done {
             Ok(value) => {
@@ -435,12 +459,11 @@ impl Engine {
 
     fn describe(&self, site: &Site) -> String {
         match site {
-            Site::Load => "loading the script".to_owned(),
-            Site::Entry(name) | Site::Pulse(name) | Site::Hook(name) => format!("{name}()"),
             Site::Callback { vid, kind } => format!(
                 "the callback of {}, on {kind}",
                 self.core.world.borrow().label(*vid)
             ),
+            other => other.to_string(),
         }
     }
 
@@ -498,7 +521,8 @@ impl Engine {
     /// Asks an entry point about an error; errors in it are not looked at.
     fn rescue(&self, suffix: &str, text: &str) -> Option<Value> {
         let function = self.entry(suffix)?;
-        self.timed(|| function.call::<Value>(text)).ok()
+        let site = Site::Hook(format!("{}{suffix}", self.core.run.appl));
+        self.timed(&site, || function.call::<Value>(text)).ok()
     }
 
     /// Whether memory is still full after everything unused is gone.

@@ -25,6 +25,7 @@ mod status;
 mod text;
 mod vids;
 mod vm;
+mod watchdog;
 mod world;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 use rustix::time::Timespec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::core::{Console, Limits};
 use super::engine::Engine;
 use super::sandbox;
-use super::vm;
+use super::watchdog;
 use crate::ipc::script::{FromScript, Run, ToScript};
 use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
 
@@ -48,10 +49,17 @@ pub(super) fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<u8> {
-    let control = Socket::from_fd(take_stdin()?);
-    serve(control, Box::new(Stdio), |run| {
-        let folder = vm::folder(&run.program);
-        let missing = sandbox::enter(&folder, &[&run.state, &run.temporary]);
+    let control = take_stdin()?;
+    // A script that hangs does not see its host go. This is bound to the host's thread that has
+    // started us: its main thread, which lives as long as the host does.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if is_closed(&control)? {
+        // It went before that.
+        return Ok(1);
+    }
+    serve(Socket::from_fd(control), Box::new(Stdio), |run| {
+        let readable = sandbox::readable(run);
+        let missing = sandbox::enter(&readable, &[&run.state, &run.temporary]);
         if !missing.is_empty() {
             Stdio.report(&format!(
                 "{}: warning: the script runs without: {}",
@@ -74,8 +82,12 @@ fn serve(
         return Ok(1);
     };
     lock(&run);
-    let engine = Engine::new(run, Limits::default(), console, random, Instant::now())
+    let limits = Limits::default();
+    let appl = run.appl.clone();
+    let engine = Engine::new(run, limits, console, random, Instant::now())
         .map_err(|error| io::Error::other(error.to_string()))?;
+    // A thread is bound by what its parent has given up: started after that, it has no more.
+    watchdog::start(engine.running(), limits.stop, &appl)?;
     Process {
         engine,
         host,
@@ -90,6 +102,13 @@ fn take_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(control)
+}
+
+/// Whether the other end of a socket is closed, whatever is left to be read.
+fn is_closed(socket: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    poll(&mut fds, Duration::ZERO)?;
+    Ok(fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP)))
 }
 
 /// Random bytes; without them nothing is safe, so there is no going on.

@@ -2,7 +2,7 @@
 //!
 //! The VM is the wall; this is the moat. Each measure is taken as far as the kernel has it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -10,8 +10,32 @@ use landlock::{
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use super::vm;
+use crate::ipc::script::Run;
+
 /// Reads of these are let through for the local time.
 const TIME: [&str; 3] = ["/etc/localtime", "/usr/share/zoneinfo", "/etc/timezone"];
+
+/// What a script may read besides its own folders: the folder it is in, for `require`.
+///
+/// Landlock grants whole folders and takes nothing back. If the host's state, with its keys and
+/// the other scripts', lies below that folder, only the file itself is left.
+pub(super) fn readable(run: &Run) -> PathBuf {
+    let folder = vm::folder(&run.program);
+    if holds(&folder, &run.state) || holds(&folder, &run.temporary) {
+        run.program.clone()
+    } else {
+        folder
+    }
+}
+
+/// Whether a folder has `inner` in it. What cannot be told is taken to be so.
+fn holds(folder: &Path, inner: &Path) -> bool {
+    match (folder.canonicalize(), inner.canonicalize()) {
+        (Ok(folder), Ok(inner)) => inner.starts_with(folder),
+        _ => true,
+    }
+}
 
 /// Leaves only `program` (to read) and `writable` of the file system; no core dumps, no tracing by
 /// others, no new privileges. Says what could not be had.
@@ -70,6 +94,7 @@ fn restrict(program: &Path, writable: &[&Path]) -> Result<RulesetStatus, Ruleset
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::script::ErrorMode;
     use std::fs;
 
     #[test]
@@ -94,6 +119,43 @@ mod tests {
             assert!(fs::read_to_string(other.join("file")).is_err());
             assert!(fs::read_to_string("/etc/passwd").is_err());
             assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+        });
+        bound.join().unwrap();
+    }
+
+    #[test]
+    fn the_hosts_state_is_not_read_by_a_script_in_a_folder_around_it() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |path: &str| home.path().join(path);
+        for own in ["state/appl/bot", "state/temporary/bot", "bots"] {
+            fs::create_dir_all(at(own)).unwrap();
+        }
+        for file in ["bot.lua", "bots/bot.lua", "state/key"] {
+            fs::write(at(file), file).unwrap();
+        }
+        let run = |program: &str| Run {
+            program: at(program),
+            appl: "bot".into(),
+            directory: false,
+            arguments: vec![],
+            state: at("state/appl/bot"),
+            temporary: at("state/temporary/bot"),
+            errors: ErrorMode::Isolate,
+        };
+        assert_eq!(readable(&run("bots/bot.lua")), at("bots"));
+        let run = run("bot.lua");
+        let readable = readable(&run);
+        assert_eq!(readable, run.program);
+        let (key, other) = (at("state/key"), at("bots/bot.lua"));
+        let bound = std::thread::spawn(move || {
+            let status = restrict(&readable, &[&run.state, &run.temporary]).unwrap();
+            if status == RulesetStatus::NotEnforced {
+                return;
+            }
+            assert_eq!(fs::read_to_string(&run.program).unwrap(), "bot.lua");
+            fs::write(run.state.join("new"), "x").unwrap();
+            assert!(fs::read_to_string(key).is_err());
+            assert!(fs::read_to_string(other).is_err());
         });
         bound.join().unwrap();
     }

@@ -14,6 +14,7 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use super::api;
 use super::core::Core;
 use super::errors::Fault;
+use super::sandbox;
 use super::text::nearest;
 use crate::ipc::script::ErrorMode;
 
@@ -239,6 +240,7 @@ pub(super) fn folder(program: &Path) -> PathBuf {
 /// `require`: other files of the script's own folder, each run once.
 fn require(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Function> {
     let root = folder(&core.run.program);
+    let alone = sandbox::readable(&core.run) == core.run.program;
     let loaded: RefCell<HashMap<String, Option<Value>>> = RefCell::default();
     lua.create_function(move |lua, name: String| {
         let known = loaded.borrow().get(&name).cloned();
@@ -259,6 +261,13 @@ fn require(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Function> {
                 .raise(lua, "require"));
         }
         let file = format!("{}.lua", parts.join("/"));
+        if alone {
+            return Err(Fault::plain(format!(
+                "{file} cannot be read: the host keeps its state in the script's folder, so the script reads only itself"
+            ))
+            .hint("move the script and what it requires into a folder of its own")
+            .raise(lua, "require"));
+        }
         let path = root.join(&file);
         let inside = path
             .canonicalize()

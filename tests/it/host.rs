@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use identity::PublicKey;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -234,6 +234,19 @@ impl Host {
     /// Everything that runs for it, itself included.
     pub(crate) fn processes(&self) -> Vec<u32> {
         [vec![self.process.pid()], self.process.children()].concat()
+    }
+
+    /// Kills one of its children by the name of its role.
+    #[track_caller]
+    pub(crate) fn kill_child(&self, role: &str) {
+        let is_it = |pid: &u32| {
+            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            name.starts_with(role.as_bytes())
+        };
+        let children = self.process.children();
+        let pid = children.into_iter().find(is_it).unwrap();
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
     }
 
     /// Somebody who may connect.

@@ -156,3 +156,13 @@ fn without_a_host_a_script_process_ends() {
     let (console, _printed) = mpsc::channel();
     assert_eq!(serve(theirs, Box::new(Pipe(console)), |_| ()).unwrap(), 1);
 }
+
+#[test]
+fn a_host_that_has_gone_is_noticed_behind_what_it_has_said() {
+    let (ours, theirs) = Socket::<ToScript, FromScript>::pair().unwrap();
+    let theirs = theirs.into_fd();
+    ours.send(&ToScript::Stop, &[]).unwrap();
+    assert!(!is_closed(&theirs).unwrap());
+    drop(ours);
+    assert!(is_closed(&theirs).unwrap());
+}
