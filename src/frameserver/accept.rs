@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
 use super::driver::ToPeer;
@@ -153,7 +153,7 @@ pub(super) struct Slots {
 struct Held {
     source: IpAddr,
     standing: Standing,
-    inbox: UnboundedSender<ToPeer>,
+    inbox: Sender<ToPeer>,
 }
 
 impl Slots {
@@ -170,8 +170,8 @@ impl Slots {
         &mut self,
         connection: ConnectionId,
         source: IpAddr,
-        inbox: UnboundedSender<ToPeer>,
-    ) -> Option<UnboundedSender<ToPeer>> {
+        inbox: Sender<ToPeer>,
+    ) -> Option<Sender<ToPeer>> {
         let crowded = if self.held.len() < self.room {
             None
         } else {
@@ -217,7 +217,7 @@ impl Slots {
     }
 
     /// Where a peer that can still be answered hears; `None` if it is gone or refused.
-    pub(super) fn inbox(&self, connection: ConnectionId) -> Option<&UnboundedSender<ToPeer>> {
+    pub(super) fn inbox(&self, connection: ConnectionId) -> Option<&Sender<ToPeer>> {
         self.held
             .get(&connection)
             .filter(|held| held.standing != Standing::Over)
@@ -225,12 +225,12 @@ impl Slots {
     }
 
     /// Its slot is free: it has ended, or is a session now.
-    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<UnboundedSender<ToPeer>> {
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Sender<ToPeer>> {
         self.held.remove(&connection).map(|held| held.inbox)
     }
 
     /// Everybody who holds a slot.
-    pub(super) fn inboxes(&self) -> impl Iterator<Item = &UnboundedSender<ToPeer>> {
+    pub(super) fn inboxes(&self) -> impl Iterator<Item = &Sender<ToPeer>> {
         self.held.values().map(|held| &held.inbox)
     }
 }

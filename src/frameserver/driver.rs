@@ -13,7 +13,7 @@ use rand_core::SeedableRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::accept::Standing;
 use super::hub::{PORTION, Shared};
@@ -91,7 +91,7 @@ impl Ticket {
 
     /// Looks through what has not been read: an answer may have crossed the end, and then the hub
     /// and the host know the connection as a session already.
-    fn catch_up(&mut self, inbox: &mut UnboundedReceiver<ToPeer>) {
+    fn catch_up(&mut self, inbox: &mut Receiver<ToPeer>) {
         while let Ok(told) = inbox.try_recv() {
             if let ToPeer::Session(id, _) = told {
                 self.session = Some(id);
@@ -119,11 +119,7 @@ impl Drop for Ticket {
 }
 
 /// Serves one peer until it ends.
-pub(super) async fn drive(
-    mut stream: TcpStream,
-    ticket: Ticket,
-    mut inbox: UnboundedReceiver<ToPeer>,
-) {
+pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Receiver<ToPeer>) {
     let mut seed = [0; 32];
     if getrandom::fill(&mut seed).is_err() {
         return;
@@ -208,11 +204,7 @@ impl Peer {
     }
 
     /// Runs until something ends it.
-    async fn serve(
-        &mut self,
-        stream: &mut TcpStream,
-        inbox: &mut UnboundedReceiver<ToPeer>,
-    ) -> End {
+    async fn serve(&mut self, stream: &mut TcpStream, inbox: &mut Receiver<ToPeer>) -> End {
         let (mut reader, mut writer) = stream.split();
         let mut spent = 0;
         loop {
@@ -236,7 +228,7 @@ impl Peer {
         &mut self,
         reader: &mut ReadHalf<'_>,
         writer: &mut WriteHalf<'_>,
-        inbox: &mut UnboundedReceiver<ToPeer>,
+        inbox: &mut Receiver<ToPeer>,
     ) -> Result<usize, End> {
         let room = self.room();
         let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
@@ -402,7 +394,7 @@ impl Peer {
     async fn finish(
         mut self,
         mut stream: TcpStream,
-        inbox: &mut UnboundedReceiver<ToPeer>,
+        inbox: &mut Receiver<ToPeer>,
         End { why, polite }: End,
     ) {
         if self.session.is_none() {
@@ -527,7 +519,7 @@ async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
 }
 
 /// Waits until the peer is to end at once.
-async fn ended(inbox: &mut UnboundedReceiver<ToPeer>) {
+async fn ended(inbox: &mut Receiver<ToPeer>) {
     while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 

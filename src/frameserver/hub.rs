@@ -13,7 +13,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::accept::{Acceptor, Slots};
 use super::driver::{self, Ticket, ToPeer};
@@ -104,7 +105,7 @@ impl Questions {
 #[derive(Debug)]
 pub(super) struct Peers {
     pub(super) unproved: Slots,
-    pub(super) sessions: HashMap<SessionId, UnboundedSender<ToPeer>>,
+    pub(super) sessions: HashMap<SessionId, Sender<ToPeer>>,
     /// How many there are, with those that only have things left to say to the script.
     pub(super) live: usize,
 }
@@ -214,11 +215,11 @@ impl Hub {
     fn welcome(&self, stream: TcpStream, source: SocketAddr) {
         let connection = ConnectionId(self.connections.get());
         self.connections.set(connection.0 + 1);
-        let (inbox, told) = mpsc::unbounded_channel();
+        let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
         let ticket = Ticket::new(Rc::clone(&self.shared), connection, source);
         let mut peers = self.shared.peers.borrow_mut();
         if let Some(crowded) = peers.unproved.insert(connection, source.ip(), inbox) {
-            let _ = crowded.send(ToPeer::End(Ended::Crowded));
+            let _ = crowded.try_send(ToPeer::End(Ended::Crowded));
         }
         drop(peers);
         tokio::task::spawn_local(driver::drive(stream, ticket, told));
@@ -247,7 +248,7 @@ impl Hub {
             ToFrameserver::StopListening => {
                 self.acceptor = None;
                 for unproved in self.shared.peers.borrow().unproved.inboxes() {
-                    let _ = unproved.send(ToPeer::End(Ended::Told));
+                    let _ = unproved.try_send(ToPeer::End(Ended::Told));
                 }
             }
             ToFrameserver::Relink => {
@@ -273,11 +274,11 @@ impl Hub {
         let inbox = peers.unproved.inbox(connection).cloned();
         match (inbox, session) {
             (Some(inbox), None) => {
-                let _ = inbox.send(ToPeer::Answer(Box::new(answer)));
+                let _ = inbox.try_send(ToPeer::Answer(Box::new(answer)));
             }
             (Some(inbox), Some(session)) => {
                 peers.unproved.remove(connection);
-                let _ = inbox.send(ToPeer::Session(session, Box::new(answer)));
+                let _ = inbox.try_send(ToPeer::Session(session, Box::new(answer)));
                 peers.sessions.insert(session, inbox);
             }
             // It did not wait for it: the host has to forget the session that it has made.
@@ -292,14 +293,20 @@ impl Hub {
 
     /// Every session has to look at the link.
     fn linked(&self) {
-        for session in self.shared.peers.borrow().sessions.values() {
-            let _ = session.send(ToPeer::Linked);
-        }
+        let mut peers = self.shared.peers.borrow_mut();
+        peers
+            .sessions
+            .retain(|_, inbox| heard(inbox, ToPeer::Linked));
     }
 
+    /// Tells a session something. One whose inbox is full loses it, and ends once it has read what
+    /// is there: the script has said more to it than is any use.
     fn tell(&self, session: SessionId, message: ToPeer) {
-        if let Some(inbox) = self.shared.peers.borrow().sessions.get(&session) {
-            let _ = inbox.send(message);
+        let mut peers = self.shared.peers.borrow_mut();
+        if let Some(inbox) = peers.sessions.get(&session)
+            && !heard(inbox, message)
+        {
+            peers.sessions.remove(&session);
         }
     }
 
@@ -329,6 +336,11 @@ impl Hub {
     fn knows(&self, session: SessionId) -> bool {
         self.shared.peers.borrow().sessions.contains_key(&session)
     }
+}
+
+/// Puts this into an inbox; whether there was room.
+fn heard(inbox: &Sender<ToPeer>, message: ToPeer) -> bool {
+    !matches!(inbox.try_send(message), Err(TrySendError::Full(_)))
 }
 
 /// The next connection; never, where nobody listens.

@@ -15,6 +15,10 @@ use crate::wire::a12::{Command, Event};
 /// and one to open and close each.
 const MAX_WAITING: usize = (CREDIT as usize + 2) * 256;
 
+/// How many messages a peer's task may have in its inbox: what may wait, and as many that hand back
+/// credit.
+pub(super) const MAX_UNREAD: usize = 2 * MAX_WAITING;
+
 /// The longest last words, in bytes.
 const LAST_WORDS: usize = 31;
 

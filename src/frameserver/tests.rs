@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::hub::Gone;
+use super::session::MAX_UNREAD;
 use crate::ipc::frameserver::{Ended, FromFrameserver, ToFrameserver};
 use crate::ipc::link::{CREDIT, FromScript, ToScript};
 use crate::ipc::{ConnectionId, SegmentId, Socket};
@@ -524,6 +525,25 @@ fn a_script_that_overruns_its_credit_loses_the_session() {
             () = flood => unreachable!(),
         };
         assert_eq!(gone, (session, Ended::Told));
+    });
+}
+
+#[test]
+fn i10_a_script_that_says_more_than_is_read_loses_the_session() {
+    run(async {
+        let mut rig = Rig::new().await;
+        let (_client, segment) = rig.accepted().await;
+        let (mut other, stays) = rig.accepted().await;
+        // It costs the script nothing.
+        let events = 0;
+        let batch = vec![FromScript::Credit { segment, events }; 10_000];
+        for _ in 0..2 * MAX_UNREAD / batch.len() {
+            rig.script.says_all(&batch).await;
+        }
+        assert_eq!(rig.host.loses().await, (segment.session, Ended::Told));
+        assert_eq!(rig.script.hears().await, terminated(segment, ""));
+        other.message("still here").await;
+        assert_eq!(rig.script.hears().await, told(stays, "still here"));
     });
 }
 

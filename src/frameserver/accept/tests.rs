@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
 use crate::ipc::frameserver::Ended;
@@ -8,7 +8,7 @@ use crate::ipc::frameserver::Ended;
 /// Slots whose peers are asked to end by number.
 struct Case {
     slots: Slots,
-    inboxes: BTreeMap<u64, UnboundedReceiver<ToPeer>>,
+    inboxes: BTreeMap<u64, Receiver<ToPeer>>,
 }
 
 impl Case {
@@ -21,11 +21,11 @@ impl Case {
 
     /// Takes a newcomer; who had to go.
     fn insert(&mut self, number: u64, source: IpAddr) -> Option<u64> {
-        let (inbox, told) = unbounded_channel();
+        let (inbox, told) = channel(1);
         self.inboxes.insert(number, told);
         let crowded = self.slots.insert(ConnectionId(number), source, inbox)?;
-        crowded.send(ToPeer::End(Ended::Crowded)).unwrap();
-        let told = |inbox: &mut UnboundedReceiver<_>| inbox.try_recv().is_ok();
+        crowded.try_send(ToPeer::End(Ended::Crowded)).unwrap();
+        let told = |inbox: &mut Receiver<_>| inbox.try_recv().is_ok();
         self.inboxes
             .iter_mut()
             .find_map(|(&number, inbox)| told(inbox).then_some(number))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 
 use super::*;
 use crate::frameserver::accept::Slots;
@@ -48,8 +48,8 @@ async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
         let peer = Peer::new(ticket, [0; 32]);
         // What the hub does with the answer, while the peer's task has not looked yet.
         let session = SessionId(7);
-        let (hub, mut inbox) = unbounded_channel();
-        hub.send(ToPeer::Session(session, Box::new(Answer::More)))
+        let (hub, mut inbox) = channel(1);
+        hub.try_send(ToPeer::Session(session, Box::new(Answer::More)))
             .unwrap();
         shared.peers.borrow_mut().sessions.insert(session, hub);
         peer.finish(stream, &mut inbox, why.into()).await;

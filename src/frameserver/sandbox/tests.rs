@@ -164,7 +164,8 @@ fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
             "handing over",
             Box::new(move || match ours.send(&1, &[theirs.as_fd()]) {
                 Err(SendError::Io(error)) => Err(error),
-                sent => Ok(sent.unwrap()),
+                Err(other) => Err(io::Error::other(other)),
+                Ok(()) => Ok(()),
             }),
         ),
         (

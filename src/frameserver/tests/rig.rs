@@ -319,7 +319,11 @@ impl Script {
     }
 
     pub(super) async fn says(&self, message: FromScript) {
-        self.socket.send(&vec![message], &[]).await.unwrap();
+        self.says_all(&vec![message]).await;
+    }
+
+    pub(super) async fn says_all(&self, messages: &Vec<FromScript>) {
+        self.socket.send(messages, &[]).await.unwrap();
     }
 
     /// The next message.
