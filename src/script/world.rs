@@ -214,9 +214,9 @@ impl World {
     }
 
     /// Sets the listener's secret; `num:secret` with a mistake in it is told as a `failure`.
-    pub(super) fn secret(&mut self, vid: Vid, text: &[u8]) -> bool {
+    pub(super) fn secret(&mut self, vid: Vid, text: &[u8]) -> Result<(), String> {
         let Some(Object::Listener(Listener { id, .. })) = self.objects.get(&vid) else {
-            return false;
+            return Err("secret: this is no listener".to_owned());
         };
         match parse_secret(text) {
             Ok((count, secret)) => {
@@ -227,11 +227,11 @@ impl World {
                     count,
                     seconds: None,
                 }));
-                true
+                Ok(())
             }
             Err(message) => {
-                self.tell(vid, Status::Failure(message));
-                false
+                self.tell(vid, Status::Failure(message.clone()));
+                Err(message)
             }
         }
     }

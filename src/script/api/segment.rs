@@ -3,7 +3,7 @@
 use mlua::{MultiValue, Value};
 
 use super::{Arg, Call, Entry, NOTHING, Ret, Ty, arg, entry, form, opt, ret};
-use crate::script::errors::Fault;
+use crate::script::errors::{self, Fault};
 use crate::script::text::{MESSAGE, cut, parts};
 use crate::script::vids::{Object, Say, Vid};
 use crate::script::world::{NoSuch, NotNow};
@@ -283,7 +283,16 @@ pub(super) fn message_target(call: &Call<'_>) -> Result<MultiValue, Fault> {
 pub(super) fn send_text(call: &Call<'_>, vid: Vid, text: &[u8]) -> i64 {
     let mut world = call.core.world.borrow_mut();
     if let Some(Object::Listener(_)) = world.object(vid) {
-        return if world.secret(vid, text) { 0 } else { -1 };
+        let Err(mistake) = world.secret(vid, text) else {
+            return 0;
+        };
+        drop(world);
+        // A script need not look at `failure`; whoever wrote it should hear of a slip all the same.
+        let place = errors::place(call.lua).unwrap_or_else(|| call.core.run.appl.clone());
+        call.core.console.report(&format!(
+            "{place}: {mistake}: no secret was set; give \"num:secret\", with 1 to 31 bytes of secret"
+        ));
+        return -1;
     }
     let Ok(text) = std::str::from_utf8(text) else {
         return -1;
