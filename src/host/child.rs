@@ -148,6 +148,14 @@ impl<Out: Serialize + 'static> Child<Out> {
     }
 }
 
+/// How a child has ended, in words.
+pub(super) fn how(status: Option<ExitStatus>) -> String {
+    status.map_or_else(
+        || "nobody knows how".to_owned(),
+        |status| status.to_string(),
+    )
+}
+
 /// Messages that may pile up for one child.
 const QUEUE: usize = 4096;
 

@@ -9,7 +9,7 @@ use identity::Name;
 use tokio::time::Instant;
 
 use super::admit::{Table, Use};
-use super::child::{Child, Did};
+use super::child::{Child, Did, how};
 use super::interface::{BindFailure, Interface};
 use super::sessions::{Session, Stage};
 use super::windows::Required;
@@ -314,9 +314,10 @@ impl Host {
         let Some(front) = self.fronts.remove(&id) else {
             return;
         };
-        tracing::debug!(name = %front.name, ?status, "frameserver ended");
+        let how = how(status);
+        tracing::debug!(name = %front.name, how, "frameserver ended");
         if let Some(listener) = front.listener {
-            tracing::error!(name = %front.name, ?status, "a frameserver died");
+            tracing::error!(name = %front.name, how, "a frameserver died");
             self.tell_ended(front.script, listener, "frameserver died");
         }
         let lost: BTreeSet<SessionId> = self

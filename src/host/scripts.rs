@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::child::{Child, Did};
+use super::child::{Child, Did, how};
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::ListenerId;
 use crate::ipc::script::{FromScript, Run, ToScript};
@@ -98,7 +98,7 @@ impl Host {
             Did::Said(message) => self.script_said(id, message),
             Did::Garbage => tracing::error!(script = id.0, "a script process sent garbage"),
             Did::Exited(status) => {
-                tracing::debug!(script = id.0, ?status, "script process ended");
+                tracing::debug!(script = id.0, how = how(status), "script process ended");
                 self.script_exited(id);
             }
         }
