@@ -150,12 +150,17 @@ impl Link {
             }
             socket.recv().await
         };
-        tokio::select! {
-            said = said => match said {
-                Ok(Received::Message(said, _)) => Some(said),
-                Ok(Received::Closed) | Err(_) => None,
+        let said = tokio::select! {
+            said = said => said,
+            sent = keep_sending(socket, &mut self.batch, outbox) => match sent {
+                // It hears nothing any more, but what it said before it went is still there.
+                Err(SendError::Closed) => socket.recv().await,
+                Err(_) => return None,
             },
-            _ = keep_sending(socket, &mut self.batch, outbox) => None,
+        };
+        match said {
+            Ok(Received::Message(said, _)) => Some(said),
+            Ok(Received::Closed) | Err(_) => None,
         }
     }
 }

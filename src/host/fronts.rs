@@ -145,6 +145,10 @@ impl Host {
     }
 
     fn start_front(&mut self, id: FrontId, sockets: Vec<TcpListener>) {
+        // It may have been let go meanwhile; then there is nothing to start a process for.
+        if !self.fronts.contains_key(&id) {
+            return;
+        }
         let (secrets, uses) = self.secrets_of(id);
         let started = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()
             .and_then(|ends| Ok((ends, self.spawn_front(id)?)));

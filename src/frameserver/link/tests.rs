@@ -104,3 +104,24 @@ async fn who_has_found_it_full_is_let_in_once_half_is_out() {
     let (left, _, ()) = tokio::join!(half, hear(&script, PATIENCE), link.flush(&outbox));
     assert!(left < PATIENCE / 2, "{left}");
 }
+
+/// A script says goodbye for its clients and ends, while something is still to be said to it.
+#[tokio::test]
+async fn what_a_script_said_before_it_went_is_heard() {
+    let segment = SEGMENT;
+    // Which end of the socket is looked at first is chance.
+    for _ in 0..50 {
+        let outbox = Outbox::default();
+        let (mut link, script) = attached(&outbox);
+        let last_words = String::new();
+        let close = vec![FromScript::Close {
+            segment,
+            last_words,
+        }];
+        script.send(&close, &[]).await.unwrap();
+        drop(script);
+        outbox.push(ToScript::Credit { segment, events: 1 });
+        assert_eq!(link.run(&outbox, 16).await, Some(close));
+        assert_eq!(link.run(&outbox, 16).await, None);
+    }
+}
