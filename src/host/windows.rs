@@ -172,11 +172,12 @@ impl Host {
         }
         // One that takes another's place is told of after the other's end.
         news.sort_by_key(|(_, event, _)| *event == WindowEvent::Opened);
+        // Whoever hears of a secret may use it at once.
+        self.update_secrets();
         for (name, event, left) in news {
             tracing::info!(%name, ?event, left, "window");
             self.tell_listeners(&name, event, left);
         }
-        self.update_secrets();
     }
 
     fn tell_listeners(&mut self, name: &Name, event: WindowEvent, left: u32) {
