@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use identity::PublicKey;
-use keystore::{Entry, Scope};
+use keystore::{Change, Entry, How, Scope};
 use serde::Serialize;
 
 use super::admin::Admin;
@@ -32,7 +32,13 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             json,
         } => {
             let key = named::key(&key, &admin.keys().await?)?;
-            admin.accept(key, scope.clone(), label).await?;
+            let accept = Change::Accept {
+                key,
+                scope: scope.clone(),
+                label,
+                imported: false,
+            };
+            admin.apply(vec![accept], false).await?;
             match json.json {
                 true => out.json(&Changed {
                     key,
@@ -54,7 +60,8 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             if !yes {
                 agreed(&question).await?;
             }
-            let sessions = admin.remove(key).await?;
+            let ended = admin.apply(vec![Change::Remove { key }], false).await?;
+            let sessions = u32::try_from(ended.len()).unwrap_or(u32::MAX);
             match json.json {
                 true => out.json(&Changed {
                     key,
@@ -122,7 +129,7 @@ fn list(keys: &[Entry], json: &Json, out: &Output) -> Result<(), Failure> {
     let rows: Vec<_> = keys
         .iter()
         .map(|entry| {
-            let age = Duration::from_millis(now.saturating_sub(entry.added_ms));
+            let age = Duration::from_millis(now.saturating_sub(entry.added.at_ms));
             [
                 entry.key.to_string(),
                 scopes(entry).join(","),
@@ -176,8 +183,11 @@ impl<'a> Shown<'a> {
             fingerprint: entry.key.fingerprint().to_string(),
             scopes: scopes(entry),
             label: entry.label.as_deref(),
-            added_ms: entry.added_ms,
-            window: entry.window.map(|window| window.to_string()),
+            added_ms: entry.added.at_ms,
+            window: match entry.added.how {
+                How::Window(window) => Some(window.to_string()),
+                How::Named | How::Imported => None,
+            },
         }
     }
 }
@@ -218,6 +228,7 @@ fn in_base64<S: serde::Serializer>(key: &PublicKey, serializer: S) -> Result<S::
 mod tests {
     use super::*;
     use identity::Name;
+    use keystore::{Actor, Added, Standing};
     use std::collections::BTreeSet;
 
     fn entry(scopes: &[&str]) -> Entry {
@@ -228,9 +239,16 @@ mod tests {
         Entry {
             key: PublicKey::parse(&[7; 32]).unwrap(),
             scopes: scopes.iter().map(scope).collect::<BTreeSet<_>>(),
+            standing: Standing::Accepted,
             label: Some("lap\u{1b}top".into()),
-            added_ms: 12,
-            window: None,
+            comment: None,
+            added: Added {
+                at_ms: 12,
+                how: How::Named,
+                by: Actor::User(1000),
+            },
+            expires_ms: None,
+            seen: None,
         }
     }
 

@@ -111,6 +111,7 @@ const LONGEST: u64 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keystore::{Actor, Added, How, Standing};
     use std::collections::BTreeSet;
 
     fn entry(byte: u8, label: Option<&str>) -> Entry {
@@ -118,8 +119,15 @@ mod tests {
             key: PublicKey::parse(&[byte; 32]).unwrap(),
             scopes: BTreeSet::new(),
             label: label.map(Into::into),
-            added_ms: 0,
-            window: None,
+            standing: Standing::Accepted,
+            comment: None,
+            added: Added {
+                at_ms: 0,
+                how: How::Named,
+                by: Actor::User(1000),
+            },
+            expires_ms: None,
+            seen: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
+use identity::Reference;
 use rand_core::SeedableRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -59,6 +60,8 @@ pub(super) struct Ticket {
     shared: Rc<Shared>,
     connection: ConnectionId,
     source: SocketAddr,
+    /// What the peer can call this attempt.
+    reference: Option<Reference>,
     session: Option<SessionId>,
     told: bool,
 }
@@ -70,6 +73,7 @@ impl Ticket {
             shared,
             connection,
             source,
+            reference: None,
             session: None,
             told: false,
         }
@@ -83,6 +87,7 @@ impl Ticket {
                 None => FromFrameserver::Closed {
                     connection: self.connection,
                     source: self.source,
+                    reference: self.reference,
                     why,
                 },
             });
@@ -347,6 +352,7 @@ impl Peer {
     /// Gives the machine one input and takes what comes out of it.
     fn input(&mut self, input: Input<'_, Answer, Command>) -> Result<(), End> {
         let result = self.machine.handle(now(), input);
+        self.ticket.reference = self.machine.reference();
         self.drain(result.is_ok());
         Ok(result?)
     }
@@ -385,6 +391,7 @@ impl Peer {
         self.shared.host.push(FromFrameserver::Ask {
             connection: self.ticket.connection,
             source: self.ticket.source,
+            reference: self.ticket.reference,
             ask,
         });
     }

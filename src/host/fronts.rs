@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use identity::Name;
+use identity::{Name, Reference};
+use keystore::Farewell;
 use tokio::time::Instant;
 
 use super::admit::{Table, Use};
 use super::child::{Child, Did, how};
 use super::interface::{BindFailure, Interface};
-use super::sessions::{Session, Stage};
+use super::refusals::Refusals;
+use super::roll::{Session, Stage};
 use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
@@ -45,12 +47,16 @@ pub(super) struct Front {
     pub(super) wishes: [Option<Wanted>; 2],
     /// Sessions that wait for the script's decision.
     pub(super) undecided: usize,
+    /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
+    /// and the address is free, whatever the frameserver does.
+    sockets: Vec<TcpListener>,
     child: Option<Child<ToFrameserver>>,
     /// The admissions of its peers.
     pub(super) table: Table,
     /// The script's end of the data link, until the frameserver is ready.
     link: Option<OwnedFd>,
     failures: Failures,
+    pub(super) refusals: Refusals,
 }
 
 /// Keeps a listener's failures from drowning its script.
@@ -65,6 +71,11 @@ impl Front {
         if let Some(child) = &mut self.child {
             child.tell(message);
         }
+    }
+
+    /// Its process has been started.
+    pub(super) fn is_started(&self) -> bool {
+        self.child.is_some()
     }
 
     /// It has locked itself down and accepts connections.
@@ -123,10 +134,12 @@ impl Host {
             wishing: false,
             wishes: [None, None],
             undecided: 0,
+            sockets,
             child: None,
             table: Table::new(self.options.unproved),
             link: None,
             failures: Failures::default(),
+            refusals: Refusals::default(),
         };
         self.fronts.insert(id, front);
         // What the script says in the same breath, such as a secret, stands in the queue before
@@ -137,22 +150,28 @@ impl Host {
             Box::new(move |host: &mut Self| match readings {
                 Ok(readings) => {
                     host.see_windows(readings);
-                    host.start_front(id, sockets);
+                    match host.fronts.get_mut(&id) {
+                        // It listens once its secret is in force: whoever knows it may come at
+                        // once.
+                        Some(front) if front.wishing => {}
+                        _ => host.start_front(id),
+                    }
                 }
                 Err(error) => host.front_failed(id, &error.to_string()),
             })
         });
     }
 
-    fn start_front(&mut self, id: FrontId, sockets: Vec<TcpListener>) {
+    pub(super) fn start_front(&mut self, id: FrontId) {
         // It may have been let go meanwhile; then there is nothing to start a process for.
-        if !self.fronts.contains_key(&id) {
+        let Some(front) = self.fronts.get(&id).filter(|front| front.child.is_none()) else {
             return;
-        }
+        };
+        let sockets: Result<Vec<_>, _> = front.sockets.iter().map(TcpListener::try_clone).collect();
         let (secrets, uses) = self.secrets_of(id);
         let started = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()
-            .and_then(|ends| Ok((ends, self.spawn_front(id)?)));
-        let ((theirs, scripts), mut child) = match started {
+            .and_then(|ends| Ok((ends, sockets?, self.spawn_front(id)?)));
+        let ((theirs, scripts), sockets, mut child) = match started {
             Ok(started) => started,
             Err(error) => return self.front_failed(id, &error.to_string()),
         };
@@ -213,26 +232,18 @@ impl Host {
         };
         front.listener = None;
         front.undecided = 0;
+        for socket in std::mem::take(&mut front.sockets) {
+            // It may not be listening yet; then closing it is enough.
+            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+        }
         match &mut front.child {
             Some(child) => child.tell(ToFrameserver::StopListening),
             // It was not even started.
             None => drop(self.fronts.remove(&id)),
         }
-        self.end_sessions(|session| session.front == id && session.stage == Stage::Undecided);
-    }
-
-    /// Turns away or cuts the sessions that are meant.
-    pub(super) fn end_sessions(&mut self, meant: impl Fn(&Session) -> bool) {
-        for (&id, session) in self
-            .sessions
-            .iter_mut()
-            .filter(|(_, session)| meant(session))
-        {
-            session.stage = Stage::Ending;
-            if let Some(front) = self.fronts.get_mut(&session.front) {
-                front.tell(ToFrameserver::Drop(id));
-            }
-        }
+        self.end_sessions(Farewell::Script, |session| {
+            session.front == id && session.stage == Stage::Undecided
+        });
     }
 
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
@@ -246,7 +257,7 @@ impl Host {
                 .sessions
                 .iter()
                 .filter(|(_, session)| taken(session))
-                .map(|(id, _)| *id)
+                .map(|(id, _)| id)
                 .collect();
             if survivors.is_empty() {
                 continue;
@@ -270,7 +281,7 @@ impl Host {
                 }
                 Err(error) => {
                     tracing::error!("cannot link sessions to their script again: {error}");
-                    self.end_sessions(taken);
+                    self.end_sessions(Farewell::Script, taken);
                 }
             }
         }
@@ -328,10 +339,10 @@ impl Host {
             .sessions
             .iter()
             .filter(|(_, session)| session.front == id)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for session in lost {
-            self.forget_session(session);
+            self.forget_session(session, Farewell::Frameserver);
         }
     }
 
@@ -351,21 +362,23 @@ impl Host {
             FromFrameserver::Ask {
                 connection,
                 source,
+                reference,
                 ask,
             } => {
                 if let Some(front) = self.fronts.get_mut(&id) {
-                    let effect = front.table.ask(connection, source, ask);
+                    let effect = front.table.ask(connection, source, reference, ask);
                     self.perform(id, connection, effect);
                 }
             }
             FromFrameserver::Closed {
                 connection,
                 source,
+                reference,
                 why,
-            } => self.connection_closed(id, connection, source, why),
+            } => self.connection_closed(id, connection, source, reference, why),
             FromFrameserver::Gone { session, why } => {
                 tracing::debug!(session = session.0, ?why, "session gone");
-                self.session_gone(id, session);
+                self.session_gone(id, session, &why);
             }
         }
     }
@@ -403,13 +416,15 @@ impl Host {
         id: FrontId,
         connection: ConnectionId,
         source: SocketAddr,
+        reference: Option<Reference>,
         why: Ended,
     ) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        front.table.closed(connection);
+        let key = front.table.closed(connection);
         tracing::debug!(name = %front.name, %source, ?why, "not let in");
+        self.note_end(id, key, source, reference, &why);
         let message = match why {
             Ended::Violation(Violation::FirstPacket) => {
                 self.guessed(id);

@@ -11,7 +11,9 @@
 //! | `fronts` | which frameservers run |
 //! | `peers` | what the questions of their peers come to |
 //! | `windows` | which secrets verify, and what scripts hear of their windows |
-//! | `sessions` | who is in |
+//! | `roll` | who is in, and who has to go |
+//! | `sessions` | how they come and go |
+//! | `refusals` | what is remembered of those who are not |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
 //! | `store`, `keyroom`, `child` | how work reaches the two threads and the children |
@@ -25,6 +27,8 @@ mod interface;
 mod keyroom;
 mod peers;
 mod program;
+mod refusals;
+mod roll;
 mod scripts;
 mod sessions;
 #[cfg(test)]
@@ -38,7 +42,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use identity::PublicKey;
-use keystore::Keystore;
+use keystore::{Actor, Keystore, Note};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -47,7 +51,6 @@ use tokio::time::Instant;
 pub use clock::Clock;
 pub use program::{Program, ProgramError};
 
-use crate::ipc::SessionId;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript};
@@ -55,8 +58,8 @@ use crate::wire::crypto::SecretKey;
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
+use roll::Roll;
 use scripts::Script;
-use sessions::Session;
 use store::{Store, Then};
 
 /// How a host is to run.
@@ -138,7 +141,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An admin asks.
-    Admin(ToHost, oneshot::Sender<FromHost>),
+    Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
     Stop,
 }
@@ -159,7 +162,10 @@ struct Host {
     events: mpsc::Sender<Event>,
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: Roll,
+    /// The store cannot be heard of: nobody is let in.
+    blind: bool,
+    clock: Clock,
     windows: windows::Windows,
     revocations: Vec<sessions::Revocation>,
     /// Scripts that have ended, and when their clients are cut.
@@ -189,7 +195,12 @@ impl Host {
             error,
         };
         let clock = Clock::new();
-        let store = Store::start(keystore, clock, deliver(events.clone())).map_err(thread)?;
+        let hear = |news| -> Then<Self> { Box::new(move |host| host.hear_store(news)) };
+        let store = Store::start(keystore, clock, deliver(events.clone()), hear).map_err(thread)?;
+        store.note(Note::Started {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
         let keyroom = KeyRoom::start(key, public, deliver(events.clone())).map_err(thread)?;
         let socket = control::socket_path(&options.state);
         control::serve(&socket, events.clone()).map_err(|error| HostError::State {
@@ -203,7 +214,9 @@ impl Host {
             events,
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            sessions: Roll::default(),
+            blind: false,
+            clock,
             windows: windows::Windows::default(),
             revocations: Vec::new(),
             leaving: Vec::new(),
@@ -238,6 +251,7 @@ impl Host {
             tokio::select! {
                 Some(event) = events.recv() => self.hear(event),
                 _ = tick.tick() => self.tick(),
+                () = reached(self.next_expiry()) => self.expire(),
             }
         }
         Ok(self.code)
@@ -248,7 +262,7 @@ impl Host {
             Event::Then(then) => then(self),
             Event::Front(front, did) => self.front_did(front, did),
             Event::Script(script, did) => self.script_did(script, did),
-            Event::Admin(request, reply) => self.admin(request, reply),
+            Event::Admin(by, request, reply) => self.admin(by, request, reply),
             Event::Stop if self.stopping.is_some() => {
                 tracing::warn!("told to stop twice: ending at once");
                 self.scripts.clear();
@@ -265,6 +279,7 @@ impl Host {
     fn tick(&mut self) {
         self.watch_windows();
         self.overdue_revocations();
+        self.sum_refusals();
         self.cut_leaving();
         if self
             .stopping
@@ -287,6 +302,14 @@ impl Host {
     /// All scripts have ended, and the frameservers have closed their peers' connections.
     fn is_done(&self) -> bool {
         self.scripts.is_empty() && self.fronts.is_empty()
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -203,7 +203,9 @@ impl Host {
         let now = Instant::now();
         for (script, deadline) in std::mem::take(&mut self.leaving) {
             if deadline <= now {
-                self.end_sessions(|session| session.script == script);
+                self.end_sessions(keystore::Farewell::Script, |session| {
+                    session.script == script
+                });
             } else {
                 self.leaving.push((script, deadline));
             }

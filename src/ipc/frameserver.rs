@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use identity::Reference;
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, SessionId};
@@ -84,6 +85,8 @@ pub enum FromFrameserver {
         connection: ConnectionId,
         /// Where it comes from.
         source: SocketAddr,
+        /// What its peer can call this attempt.
+        reference: Option<Reference>,
         /// The question.
         ask: Ask,
     },
@@ -93,6 +96,8 @@ pub enum FromFrameserver {
         connection: ConnectionId,
         /// Where it came from.
         source: SocketAddr,
+        /// What its peer can call this attempt, if its first packet was whole.
+        reference: Option<Reference>,
         /// Why.
         why: Ended,
     },

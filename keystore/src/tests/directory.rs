@@ -29,7 +29,7 @@ fn a_directory_is_made_for_its_owner_alone() {
     assert_eq!(mode(&path.join("lock")), 0o600);
     Sled::open(&directory, at(0))
         .unwrap()
-        .apply(at(0), &[open(7, 1)])
+        .apply(at(0), &ADMIN, &[open(7, 1)])
         .unwrap();
     let key_file = fs::read_dir(path.join("windowkeys"))
         .unwrap()
