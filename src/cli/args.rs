@@ -115,7 +115,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "MODE", default_value = "isolate")]
     pub(super) errors: Errors,
     /// How long a client may take from connecting to having proved its key
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
 }
 
