@@ -25,6 +25,7 @@ mod memory;
 mod rows;
 mod rules;
 mod seal;
+pub mod sealed;
 mod sled_store;
 mod state;
 mod window;
