@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use identity::{Name, PublicKey, Secret};
 use keystore::{
-    ApplyError, Change, Directory, Entry, Keystore, OpenWindow, Origin, Scope, Sled, Window,
-    WindowEnd, WindowId,
+    ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed, OpenWindow,
+    Origin, Scope, Sled, Window, WindowEnd, WindowId,
 };
 use tokio::time::timeout;
 
@@ -126,6 +126,31 @@ impl Admin {
     pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
         match self.ask(ToHost::HostKey).await? {
             FromHost::HostKey(key) => Ok(key),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    pub(super) async fn host_keys(&mut self) -> Result<Vec<Listed>, Failure> {
+        match self.ask(ToHost::HostKeys).await? {
+            FromHost::HostKeys(listed) => Ok(listed),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Returns what there is then.
+    pub(super) async fn change_host_key(
+        &mut self,
+        tag: Name,
+        change: HostKeyChange,
+        rehearsal: bool,
+    ) -> Result<Listed, Failure> {
+        let request = ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        };
+        match self.ask(request).await? {
+            FromHost::HostKeyChanged(listed) => Ok(listed),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -248,15 +273,19 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             apply(Change::CloseWindow { window, why })?;
             FromHost::Done
         }
-        ToHost::HostKey => {
-            let key = rooms::host_key(directory)?.public();
-            let damaged = || {
-                Failure::because(
-                    Exit::Keystore,
-                    "the host key is damaged; restore it from a backup",
-                )
-            };
-            FromHost::HostKey(key.ok_or_else(damaged)?)
+        ToHost::HostKey => FromHost::HostKey(rooms::host_key(directory)?),
+        ToHost::HostKeys => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            FromHost::HostKeys(kept.list().or_exit(Exit::Keystore)?)
+        }
+        ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        } => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            let changed = kept.change(&tag, now.wall_ms, change, rehearsal);
+            FromHost::HostKeyChanged(changed.or_exit(Exit::Keystore)?.0)
         }
         // Only a host can say.
         ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),

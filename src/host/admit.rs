@@ -25,7 +25,10 @@ use crate::wire::{Error, Refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// It is accepted for the name.
-    Known,
+    Known {
+        /// Since when, ms since 1970.
+        added_ms: u64,
+    },
     /// By this window, which spends a slot.
     Window(WindowId),
 }
@@ -46,6 +49,8 @@ pub(super) enum Effect {
         claim: Claim,
         /// Its rounds.
         rounds: Rounds,
+        /// Which way the key may come in.
+        way: Way,
     },
     /// The proof is good: check everything again and make it durable, then [`Table::committed`].
     Commit {
@@ -55,6 +60,8 @@ pub(super) enum Effect {
         way: Way,
         /// The secret that verified.
         secret: SecretId,
+        /// The host's key that it was answered by.
+        host: PublicKey,
     },
     /// Send this to the frameserver.
     Answer(Answer),
@@ -89,6 +96,7 @@ enum Stage {
     Proof {
         key: PublicKey,
         way: Way,
+        host: PublicKey,
         pending: Pending,
         /// The first attempt was the beginning of an event packet.
         more: bool,
@@ -189,13 +197,14 @@ impl Table {
         let Stage::Proof {
             key,
             way,
+            host,
             pending,
             more,
         } = &mut request.stage
         else {
             return Effect::Kill("it sent a proof out of order");
         };
-        let (key, way) = (*key, *way);
+        let (key, way, host) = (*key, *way, *host);
         match pending.prove(packet) {
             Ok(keys) => {
                 request.stage = Stage::Commit { key, way, keys };
@@ -203,6 +212,7 @@ impl Table {
                     key,
                     way,
                     secret: request.secret,
+                    host,
                 }
             }
             Err(Error::Again { .. }) if *more => Effect::Kill("it sent half a proof twice"),
@@ -228,7 +238,7 @@ impl Table {
             (Stage::Lookup { claim, rounds }, Some(way)) => {
                 let key = *claim.key();
                 request.stage = Stage::Challenge { key, way };
-                Some(Effect::Challenge { claim, rounds })
+                Some(Effect::Challenge { claim, rounds, way })
             }
             _ => Some(refused()),
         }
@@ -248,6 +258,7 @@ impl Table {
                 request.stage = Stage::Proof {
                     key,
                     way,
+                    host,
                     pending,
                     more: false,
                 };
@@ -329,14 +340,17 @@ pub(super) fn which_way(
     key: &PublicKey,
     secret: Option<Use>,
 ) -> Result<Option<Way>, StoreError> {
-    let known = keystore.lookup(now, name, key)?.is_some();
+    let entry = keystore.lookup(now, name, key)?;
+    let known = entry.map(|entry| Way::Known {
+        added_ms: entry.added_ms,
+    });
     let (window, required) = match secret {
         None => return Ok(None),
         Some(Use::Required(window)) => (window, true),
         Some(Use::Window(window)) => (Some(window), false),
     };
-    if known && required {
-        return Ok(Some(Way::Known));
+    if known.is_some() && required {
+        return Ok(known);
     }
     let windows = keystore.windows(now)?;
     let Some(window) = windows
@@ -348,8 +362,8 @@ pub(super) fn which_way(
     let open = window.left(now, keystore.highest_wall_ms()) > 0;
     let own = window.enrolled.contains(key.as_bytes());
     Ok(match known {
-        true if open || own => Some(Way::Known),
-        false if open => Some(Way::Window(window.id)),
+        Some(known) if open || own => Some(known),
+        None if open => Some(Way::Window(window.id)),
         _ => None,
     })
 }

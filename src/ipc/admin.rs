@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use identity::{Name, PublicKey, Secret};
-use keystore::{Entry, Scope, Window, WindowId};
+use keystore::{Entry, HostKeyChange, Listed, Scope, Window, WindowId};
 use serde::{Deserialize, Serialize};
 
 /// What an admin asks.
@@ -43,6 +43,17 @@ pub enum ToHost {
     HostKey,
     /// What runs.
     Status,
+    /// The host's own keys under all tags.
+    HostKeys,
+    /// Change the host's own keys under a tag.
+    ChangeHostKey {
+        /// Which tag.
+        tag: Name,
+        /// How.
+        change: HostKeyChange,
+        /// Do all of it but the writing.
+        rehearsal: bool,
+    },
 }
 
 /// What the host answers.
@@ -67,6 +78,10 @@ pub enum FromHost {
     Status(Status),
     /// It could not be done, and why.
     Failed(String),
+    /// To [`ToHost::HostKeys`].
+    HostKeys(Vec<Listed>),
+    /// To [`ToHost::ChangeHostKey`]: what there is now.
+    HostKeyChanged(Listed),
 }
 
 /// What runs.
