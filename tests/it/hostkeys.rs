@@ -1,20 +1,32 @@
 //! The host's own keys: sealed or not, rotated while it runs, never in the open.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Instant;
 
+use chacha20::ChaCha8Rng;
+use identity::{PublicKey, Secret};
+use moonport::wire::a12::event::{External, SegmentKind};
+use moonport::wire::a12::keyroom::{Claim, ratchet};
+use moonport::wire::a12::{
+    Answer, Ask, Command, Event, Initiator, InitiatorConfig, Role, Rounds, StageKeys,
+};
+use moonport::wire::crypto::SecretKey;
+use moonport::wire::{Input, Output as Said, Protocol};
+use rand_core::SeedableRng;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::hello::HELLO;
 use crate::host::{Host, Moonport, Place, REFUSED, moonport};
-use crate::key::{ANNA, BERT, EVE};
+use crate::key::{ANNA, BERT, EVE, Key};
 use crate::process::{PATIENCE, Process};
+use crate::users::on_a_terminal;
 
 /// The exit code of what the keystore does not take.
 const KEYSTORE: i32 = 3;
@@ -245,7 +257,7 @@ fn a_key_of_the_first_version_goes_on_working() {
 }
 
 /// Connects as somebody who expects this key.
-fn connects(host: &Host, who: crate::key::Key, key: &str) -> Process {
+fn connects(host: &Host, who: Key, key: &str) -> Process {
     host.client(who).server_key(key).connect()
 }
 
@@ -396,4 +408,101 @@ fn a_passphrase_comes_by_a_pipe_too() {
     assert!(output.status.success(), "{errors}");
     let listed = json(&state, ["key", "host", "list", "--json"]);
     assert_eq!(listed[0]["sealed"], true);
+}
+
+/// Connects as somebody, stops when the host has named its key, and goes on when `between` is done.
+/// Returns the key, once the host has closed.
+fn interrupted(host: &Host, who: Key, secret: &str, between: impl FnOnce()) -> PublicKey {
+    let Place { address, port, .. } = host.place();
+    let mut stream = TcpStream::connect((*address, *port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let config = InitiatorConfig {
+        role: Role::Source,
+        initial: StageKeys::initial(&Secret::parse(secret.as_bytes()).unwrap()),
+        public: who.public(),
+        rounds: Rounds::Two,
+        handshake: PATIENCE,
+    };
+    let own = SecretKey::from_bytes(who.private());
+    let now = Instant::now();
+    let mut client = Initiator::new(config, now, ChaCha8Rng::seed_from_u64(7));
+    let mut between = Some(between);
+    let mut named = None;
+    loop {
+        let mut out = Vec::new();
+        loop {
+            let input = match client.poll(&mut out) {
+                Said::Transmit => continue,
+                Said::Idle(_) => break,
+                Said::Ask(Ask::Server(hello)) => {
+                    let claim = Claim::parse(&hello).unwrap();
+                    named = Some(*claim.key());
+                    between.take().unwrap()();
+                    Input::Answer(Answer::Session(claim.session(&own)))
+                }
+                Said::Ask(Ask::Ratchet(rekey)) => {
+                    Input::Answer(Answer::Ratchet(ratchet(&own, &rekey).unwrap()))
+                }
+                Said::Ask(other) => panic!("{other:?}"),
+                Said::Event(Event::Established { .. }) => Input::Command(Command::External {
+                    channel: 0,
+                    event: External::Register {
+                        title: "late".into(),
+                        kind: SegmentKind(10),
+                        guid: [0; 2],
+                    },
+                }),
+                Said::Event(event) => panic!("it was let in: {event:?}"),
+            };
+            client.handle(now, input).unwrap();
+        }
+        stream.write_all(&out).unwrap();
+        let mut bytes = vec![0; client.room().min(4096)];
+        match stream.read(&mut bytes).unwrap() {
+            0 => return named.unwrap(),
+            read => client.handle(now, Input::Bytes(&bytes[..read])).unwrap(),
+        }
+    }
+}
+
+/// Being enrolled after the rotation would mean being answered by the new key from then on.
+#[test]
+fn a_newcomer_who_was_told_the_old_key_is_not_enrolled_after_the_rotation() {
+    let host = Moonport::new().script("hello", HELLO).start();
+    let old = host.place().host_key();
+    let secret = host.window_open("hello", 1);
+    let told = interrupted(&host, BERT, &secret, || {
+        host.admin(["key", "host", "rotate"]);
+    });
+    assert_eq!(told.to_string(), old);
+    assert!(host.keys().is_empty());
+    // Nothing is spent: the second attempt is told the new key.
+    host.client(BERT)
+        .secret(&secret)
+        .connect()
+        .expect("welcome");
+    host.client(BERT).connect().expect("welcome");
+}
+
+#[test]
+fn a_new_passphrase_is_asked_for_twice_on_a_terminal() {
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state");
+    json(&state, ["key", "host", "--json"]);
+    let seal = moonport(&state, ["key", "host", "seal"]);
+    for (again, code) in [("sun", 2), ("moon", 0)] {
+        let Some(mut terminal) = on_a_terminal(&seal) else {
+            return;
+        };
+        // A line for each question, whenever that comes.
+        terminal.types(&format!("moon\n{again}\n"));
+        let told = if code == 0 { "is sealed" } else { "differ" };
+        terminal.expect(told);
+        assert_eq!(terminal.wait().code, code);
+    }
+    let unseal = moonport(&state, ["key", "host", "unseal", "--yes"]);
+    let mut terminal = on_a_terminal(&unseal).unwrap();
+    terminal.types("moon\n");
+    terminal.expect("not sealed any more");
+    assert_eq!(terminal.wait().code, 0);
 }
