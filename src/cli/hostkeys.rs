@@ -13,7 +13,8 @@ use super::args::{Changing, HostKey, HostKeyCommand, PassphraseSource};
 use super::exit::{Exit, Failure};
 use super::key::{agreed, in_base64, show};
 use super::output::Output;
-use super::{duration, passphrase, rooms};
+use super::passphrase::{self, FLAGS, NEW_FLAGS};
+use super::{duration, rooms};
 
 pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exit, Failure> {
     let Some(command) = args.command else {
@@ -39,7 +40,7 @@ pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exi
         } => {
             let place = source.place();
             let seal = match seal || place.is_some() {
-                true => Some(passphrase::new(place.as_ref()).await?),
+                true => Some(passphrase::new(place.as_ref(), FLAGS).await?),
                 false => None,
             };
             let change = HostKeyChange::New { seal };
@@ -88,7 +89,7 @@ pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exi
             passphrase: source,
             how,
         } => {
-            let passphrase = passphrase::new(source.place().as_ref()).await?;
+            let passphrase = passphrase::new(source.place().as_ref(), FLAGS).await?;
             let change = HostKeyChange::Seal { passphrase };
             let listed = changed(state, &tag, change, &how).await?;
             tell(&listed, &how, out, format_args!("host key {tag} is sealed"))?;
@@ -117,7 +118,7 @@ pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exi
             how,
         } => {
             let passphrase = passphrase::known(source.place().as_ref()).await?;
-            let new = passphrase::new(new.place().as_ref()).await?;
+            let new = passphrase::new(new.place().as_ref(), NEW_FLAGS).await?;
             let change = HostKeyChange::Reseal { passphrase, new };
             let listed = changed(state, &tag, change, &how).await?;
             let done = format_args!("host key {tag} is sealed by the new passphrase");

@@ -49,18 +49,19 @@ pub(super) async fn known(place: Option<&Place>) -> Result<Passphrase, Failure> 
     if let Some(passphrase) = credential()? {
         return Ok(passphrase);
     }
-    let text = ask("passphrase: ", OR_ELSE).await?;
+    let text = ask("passphrase: ", WAYS).await?;
     Passphrase::parse(text.as_bytes()).or_exit(Exit::Usage)
 }
 
-/// A passphrase to seal something by: from the place that was said, else asked for twice.
-pub(super) async fn new(place: Option<&Place>) -> Result<Passphrase, Failure> {
+/// A passphrase to seal something by: from the place that was said, else asked for twice. `flags`:
+/// how a place can be said.
+pub(super) async fn new(place: Option<&Place>, flags: &str) -> Result<Passphrase, Failure> {
     if let Some(place) = place {
         return read(place);
     }
-    let text = ask("new passphrase: ", NEW_OR_ELSE).await?;
+    let text = ask("new passphrase: ", flags).await?;
     let passphrase = Passphrase::parse(text.as_bytes()).or_exit(Exit::Usage)?;
-    let again = ask("once more: ", NEW_OR_ELSE).await?;
+    let again = ask("once more: ", flags).await?;
     if *again != *text {
         return Err(Failure::because(
             Exit::Usage,
@@ -102,7 +103,7 @@ fn from(path: &Path, care: secret::Care) -> Result<Passphrase, Failure> {
     Passphrase::parse(&line).or_exit_with(Exit::Usage, place)
 }
 
-async fn ask(question: &'static str, or_else: &str) -> Result<Zeroizing<String>, Failure> {
+async fn ask(question: &'static str, ways: &str) -> Result<Zeroizing<String>, Failure> {
     terminal::hidden(question)
         .await
         .map_err(|error| match error.kind() {
@@ -111,7 +112,7 @@ async fn ask(question: &'static str, or_else: &str) -> Result<Zeroizing<String>,
             _ => Failure::because(
                 Exit::Usage,
                 format_args!(
-                    "a passphrase is needed, and there is no terminal to ask on; {or_else}"
+                    "a passphrase is needed, and there is no terminal to ask on; use {ways}"
                 ),
             ),
         })
@@ -120,10 +121,14 @@ async fn ask(question: &'static str, or_else: &str) -> Result<Zeroizing<String>,
 /// What systemd calls it (`LoadCredential=moonport.passphrase:…`).
 const CREDENTIAL: &str = "moonport.passphrase";
 
-const OR_ELSE: &str =
-    "use --passphrase-file, --passphrase-fd or systemd's credential moonport.passphrase";
+/// How else a passphrase can be given.
+const WAYS: &str = "--passphrase-file, --passphrase-fd or systemd's credential moonport.passphrase";
 
-const NEW_OR_ELSE: &str = "say in a file or by a descriptor what to seal by; --help shows how";
+/// The flags of [`PassphraseSource`].
+pub(super) const FLAGS: &str = "--passphrase-file or --passphrase-fd";
+
+/// The flags of [`NewPassphraseSource`].
+pub(super) const NEW_FLAGS: &str = "--new-passphrase-file or --new-passphrase-fd";
 
 #[cfg(test)]
 mod tests {
