@@ -11,7 +11,9 @@
 //!          state               the state as rows; a change is a list of rows and what they become
 //!     memory     sled_store    keep the rows: for a while, or for good
 //!                 seal         window secrets on disk, readable while their key file exists
-//!               directory      the state directory: its lock, host keys, key files
+//!               directory      the state directory: its lock, key files
+//!               hostkeys       the host's own keys, in that directory
+//!               sealed         what only a passphrase opens
 //! ```
 //!
 //! A store keeps its whole state in memory and reads the disk only when it is opened, so a lookup
@@ -20,12 +22,14 @@
 mod change;
 mod directory;
 mod entry;
+mod hostkeys;
 mod log;
 mod memory;
 mod note;
 mod rows;
 mod rules;
 mod seal;
+pub mod sealed;
 mod sled_store;
 mod state;
 mod window;
@@ -43,6 +47,9 @@ use thiserror::Error;
 pub use change::{Actor, Change, Group, OpenWindow};
 pub use directory::{Directory, OpenError};
 pub use entry::{Added, Denied, Entry, How, Scope, Seen, Standing};
+pub use hostkeys::{
+    HostKey, HostKeyChange, HostKeyError, HostKeys, Listed, Previous, Ring, SealedRing, Stored,
+};
 pub use memory::Memory;
 pub use note::{Farewell, Note, Reason};
 pub use sled_store::Sled;

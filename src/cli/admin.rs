@@ -5,8 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use identity::PublicKey;
-use keystore::{Actor, ApplyError, Change, Directory, Entry, Keystore, OpenWindow, Sled, Window};
+use identity::{Name, PublicKey};
+use keystore::{
+    Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed,
+    OpenWindow, Sled, Window,
+};
 use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
@@ -97,6 +100,31 @@ impl Admin {
     pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
         match self.ask(ToHost::HostKey).await? {
             FromHost::HostKey(key) => Ok(key),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    pub(super) async fn host_keys(&mut self) -> Result<Vec<Listed>, Failure> {
+        match self.ask(ToHost::HostKeys).await? {
+            FromHost::HostKeys(listed) => Ok(listed),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Returns what there is then.
+    pub(super) async fn change_host_key(
+        &mut self,
+        tag: Name,
+        change: HostKeyChange,
+        rehearsal: bool,
+    ) -> Result<Listed, Failure> {
+        let request = ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        };
+        match self.ask(request).await? {
+            FromHost::HostKeyChanged(listed) => Ok(listed),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -199,15 +227,19 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
         }
         ToHost::Sessions => FromHost::Sessions(Vec::new()),
         ToHost::Windows => FromHost::Windows(store.windows(now).or_exit(Exit::Keystore)?),
-        ToHost::HostKey => {
-            let key = rooms::host_key(directory)?.public();
-            let damaged = || {
-                Failure::because(
-                    Exit::Keystore,
-                    "the host key is damaged; restore it from a backup",
-                )
-            };
-            FromHost::HostKey(key.ok_or_else(damaged)?)
+        ToHost::HostKey => FromHost::HostKey(rooms::host_key(directory)?),
+        ToHost::HostKeys => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            FromHost::HostKeys(kept.list().or_exit(Exit::Keystore)?)
+        }
+        ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        } => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            let changed = kept.change(&tag, now.wall_ms, change, rehearsal);
+            FromHost::HostKeyChanged(changed.or_exit(Exit::Keystore)?.0)
         }
         // Only a host can say.
         ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),

@@ -117,6 +117,8 @@ pub(super) struct Run {
     /// How long a client may take from connecting to having proved its key
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -240,8 +242,7 @@ pub(super) enum Key {
         #[command(flatten)]
         json: Json,
     },
-    /// Print the host's own public key, as its clients are shown it
-    Host(Json),
+    Host(HostKey),
     /// Print the public key that `moonport connect` proves here, for `key accept` over there
     Own {
         /// The file with the private key, made on first use [default: client/identity in the state
@@ -249,8 +250,146 @@ pub(super) enum Key {
         #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
         identity: Option<PathBuf>,
         #[command(flatten)]
-        json: Json,
+        shown: OurKey,
     },
+}
+
+/// How a public key of ours is shown.
+#[derive(Debug, Args)]
+pub(super) struct OurKey {
+    /// Show it as a QR code, too
+    #[arg(long, conflicts_with = "json")]
+    pub(super) qr: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// The host's own keys; alone: print the public key that its clients are shown
+///
+/// A host proves the key of the tag `default`. It is made on first use.
+#[derive(Debug, Args)]
+pub(super) struct HostKey {
+    #[command(flatten)]
+    pub(super) shown: OurKey,
+    #[command(subcommand)]
+    pub(super) command: Option<HostKeyCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HostKeyCommand {
+    /// Print the host's keys under all tags; no passphrase is needed
+    List(Json),
+    /// Make a key under a tag that has none
+    New {
+        /// The tag
+        tag: Name,
+        /// Seal it by a passphrase
+        #[arg(long)]
+        seal: bool,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Make another key the current one
+    ///
+    /// Who was accepted before is answered by the previous key until the overlap ends, everybody
+    /// else by the new one. A running host does so at once.
+    Rotate {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        /// How long the previous key goes on answering
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
+        overlap: Duration,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Forget the previous key now, before its overlap ends
+    Retire {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Seal a key by a passphrase, which every start of the host needs from then on
+    Seal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Keep a sealed key unsealed
+    Unseal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Change the passphrase of a sealed key
+    Reseal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        new: NewPassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+}
+
+/// How something is changed.
+#[derive(Debug, Args)]
+pub(super) struct Changing {
+    /// Check everything, but change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Where a passphrase comes from: never from the command line or the environment, which others can
+/// see. Without any of these, systemd's credential moonport.passphrase is used, or it is asked for.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct PassphraseSource {
+    /// Read the passphrase from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from this open descriptor
+    #[arg(long, value_name = "N")]
+    pub(super) passphrase_fd: Option<u32>,
+}
+
+/// Where a passphrase comes from that takes the place of another one.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct NewPassphraseSource {
+    /// Read the new passphrase from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from this open descriptor
+    #[arg(long, value_name = "N")]
+    pub(super) new_passphrase_fd: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -374,6 +513,31 @@ mod tests {
         assert!(parse("moonport window open hello --count 0").is_err());
         assert!(parse("moonport window open hello --for 0").is_err());
         assert!(parse("moonport window open *").is_err());
+    }
+
+    #[test]
+    fn a_host_key_is_shown_alone_or_changed() {
+        for line in [
+            "moonport key host",
+            "moonport key host --json",
+            "moonport --state-dir /x key host --qr",
+            "moonport key host --state-dir /x list",
+            "moonport key host list --json --state-dir /x",
+            "moonport key host rotate other --overlap 1d --dry-run --passphrase-fd 3",
+            "moonport key host new x --seal",
+            "moonport key host reseal --passphrase-file a --new-passphrase-file b",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
+        }
+        for line in [
+            "moonport key host --qr --json",
+            "moonport key host new",
+            "moonport key host seal --passphrase sekrit",
+            "moonport key host seal --passphrase-fd 3 --passphrase-file x",
+            "moonport run a.lua --passphrase sekrit",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]

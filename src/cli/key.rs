@@ -8,16 +8,20 @@ use keystore::{Change, Entry, How, Scope};
 use serde::Serialize;
 
 use super::admin::Admin;
-use super::args::{Json, Key};
+use super::args::{self, Json, Key};
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
-use super::{connect, duration, named, rooms, terminal};
+use super::{connect, duration, hostkeys, named, qr, rooms, terminal};
 
 pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    if let Key::Own { identity, json } = command {
-        let key = connect::own_key(state, identity.as_deref())?;
-        return show(key, &json, out);
-    }
+    let command = match command {
+        Key::Own { identity, shown } => {
+            let key = connect::own_key(state, identity.as_deref())?;
+            return show(key, &shown, out);
+        }
+        Key::Host(host) => return hostkeys::run(host, state, out).await,
+        command => command,
+    };
     let mut admin = Admin::open(state)?;
     match command {
         Key::List { scope, json } => {
@@ -73,21 +77,23 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
                 }
             }
         }
-        Key::Host(json) => return show(admin.host_key().await?, &json, out),
-        Key::Own { .. } => {}
+        Key::Host(_) | Key::Own { .. } => {}
     }
     Ok(Exit::Done)
 }
 
 /// Prints a key of ours, for others to compare or to accept.
-fn show(key: PublicKey, json: &Json, out: &Output) -> Result<Exit, Failure> {
-    match json.json {
+pub(super) fn show(key: PublicKey, how: &args::OurKey, out: &Output) -> Result<Exit, Failure> {
+    match how.json.json {
         true => out.json(&OurKey::of(key))?,
         false => {
             out.line(key)?;
             out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
             out.line(format_args!("words: {}", key.fingerprint().words()))?;
         }
+    }
+    if how.qr {
+        out.line(qr::code(key.to_string().as_bytes())?)?;
     }
     Ok(Exit::Done)
 }
@@ -220,7 +226,10 @@ impl OurKey {
     }
 }
 
-fn in_base64<S: serde::Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn in_base64<S: serde::Serializer>(
+    key: &PublicKey,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(key)
 }
 

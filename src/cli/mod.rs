@@ -10,10 +10,13 @@ mod connect;
 mod demo;
 mod duration;
 mod exit;
+mod hostkeys;
 mod key;
 mod named;
 mod output;
 mod pages;
+mod passphrase;
+mod qr;
 mod rooms;
 mod secret;
 mod status;
@@ -71,11 +74,12 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         errors: run.errors.into(),
         handshake: run.handshake_timeout,
         require_sandbox: run.sandbox == Sandbox::Require,
+        passphrase: run.passphrase.place(),
     })
 }
 
 /// Waits for a command that waits.
-fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

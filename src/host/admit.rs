@@ -25,7 +25,10 @@ use crate::wire::a12::{Answer, Ask, Rounds, SecretId, StageKeys};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// It is accepted for the name.
-    Known,
+    Known {
+        /// Since when, ms since 1970.
+        added_ms: u64,
+    },
     /// By this window, which spends a slot.
     Window(WindowId),
 }
@@ -46,6 +49,8 @@ pub(super) enum Effect {
         claim: Claim,
         /// Its rounds.
         rounds: Rounds,
+        /// Which way the key may come in.
+        way: Way,
     },
     /// The proof is good: check everything again and make it durable, then [`Table::committed`].
     Commit {
@@ -55,6 +60,8 @@ pub(super) enum Effect {
         way: Way,
         /// The secret that verified.
         secret: SecretId,
+        /// The host's key that it was answered by.
+        host: PublicKey,
     },
     /// Send this to the frameserver.
     Answer(Answer),
@@ -104,6 +111,7 @@ enum Stage {
     Proof {
         key: PublicKey,
         way: Way,
+        host: PublicKey,
         pending: Pending,
         /// The first attempt was the beginning of an event packet.
         more: bool,
@@ -213,13 +221,14 @@ impl Table {
         let Stage::Proof {
             key,
             way,
+            host,
             pending,
             more,
         } = &mut request.stage
         else {
             return Effect::Kill("it sent a proof out of order");
         };
-        let (key, way) = (*key, *way);
+        let (key, way, host) = (*key, *way, *host);
         match pending.prove(packet) {
             Ok(keys) => {
                 request.stage = Stage::Commit { key, way, keys };
@@ -227,6 +236,7 @@ impl Table {
                     key,
                     way,
                     secret: request.secret,
+                    host,
                 }
             }
             Err(Error::Again { .. }) if *more => Effect::Kill("it sent half a proof twice"),
@@ -249,7 +259,7 @@ impl Table {
             (Stage::Lookup { claim, rounds }, Ok(way)) => {
                 let key = *claim.key();
                 request.stage = Stage::Challenge { key, way };
-                Some(Effect::Challenge { claim, rounds })
+                Some(Effect::Challenge { claim, rounds, way })
             }
             (_, way) => Some(request.refuse(way.err().unwrap_or(Reason::Protocol))),
         }
@@ -269,6 +279,7 @@ impl Table {
                 request.stage = Stage::Proof {
                     key,
                     way,
+                    host,
                     pending,
                     more: false,
                 };
@@ -360,7 +371,9 @@ pub(super) fn which_way(
     key: &PublicKey,
     secret: Option<Use>,
 ) -> Result<Result<Way, Reason>, StoreError> {
-    let known = keystore.lookup(now, name, key)?.map(drop);
+    let known = keystore.lookup(now, name, key)?.map(|entry| Way::Known {
+        added_ms: entry.added.at_ms,
+    });
     let (window, required) = match secret {
         // It has been replaced meanwhile.
         None => return Ok(Err(Reason::WrongSecret)),
@@ -368,7 +381,7 @@ pub(super) fn which_way(
         Some(Use::Window(window)) => (Some(window), false),
     };
     if known.is_ok() && required {
-        return Ok(Ok(Way::Known));
+        return Ok(known.map_err(Reason::from));
     }
     let windows = keystore.windows(now)?;
     let window = windows
@@ -377,13 +390,13 @@ pub(super) fn which_way(
     let open = window.is_some_and(|window| window.left(now, keystore.highest_wall_ms()) > 0);
     let own = window.is_some_and(|window| window.enrolled.contains(key.as_bytes()));
     Ok(match (known, window) {
-        (Ok(()), _) if open || own => Ok(Way::Known),
+        (Ok(known), _) if open || own => Ok(known),
         // No window outweighs what an admin has said of this very key.
         (Err(denied @ (Denied::Disabled | Denied::Banned | Denied::Expired)), _) => {
             Err(denied.into())
         }
         (Err(_), Some(window)) if open => Ok(Way::Window(window.id)),
         (Err(denied), None) => Err(denied.into()),
-        (Ok(()) | Err(_), _) => Err(Reason::WindowShut),
+        (Ok(_) | Err(_), _) => Err(Reason::WindowShut),
     })
 }

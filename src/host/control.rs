@@ -103,7 +103,7 @@ fn split<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
 /// How many bytes of a list go into one message: well below what it holds.
 const PART: usize = 32 * 1024;
 
-type Reply = oneshot::Sender<FromHost>;
+pub(super) type Reply = oneshot::Sender<FromHost>;
 
 impl Host {
     /// Does what an admin asks. One who does not wait for the answer gets none.
@@ -152,7 +152,13 @@ impl Host {
                 let all = sessions.map(|(id, session)| session.status(id));
                 drop(reply.send(FromHost::Sessions(all.collect())));
             }
-            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.public()))),
+            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.current()))),
+            ToHost::HostKeys => self.list_host_keys(reply),
+            ToHost::ChangeHostKey {
+                tag,
+                change,
+                rehearsal,
+            } => self.change_host_key(tag, change, rehearsal, reply),
             ToHost::Status => drop(reply.send(FromHost::Status(self.status()))),
         }
     }
@@ -189,7 +195,7 @@ impl Host {
     }
 }
 
-fn answer<T>(result: Result<T, String>, good: impl FnOnce(T) -> FromHost) -> FromHost {
+pub(super) fn answer<T>(result: Result<T, String>, good: impl FnOnce(T) -> FromHost) -> FromHost {
     match result {
         Ok(value) => good(value),
         Err(error) => FromHost::Failed(error),

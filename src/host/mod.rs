@@ -3,7 +3,7 @@
 //! The host is the small trusted process: it holds the keystore and the host's private key, binds
 //! sockets, starts the other processes, admits and revokes. It runs no Lua and reads no bytes of the
 //! network but whole handshake messages of fixed size. Everything happens on one thread, in the
-//! order in which it is reported; the store and the key room have a thread each behind it.
+//! order in which it is reported; the store, the key room and changes of the host's keys have a thread each behind it.
 //!
 //! | room | what it decides |
 //! | --- | --- |
@@ -16,13 +16,15 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
-//! | `store`, `keyroom`, `child` | how work reaches the two threads and the children |
+//! | `hostkeys` | what is done to the host's keys |
+//! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
 
 mod admit;
 mod child;
 mod clock;
 pub mod control;
 mod fronts;
+mod hostkeys;
 mod interface;
 mod keyroom;
 mod peers;
@@ -41,8 +43,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use identity::PublicKey;
-use keystore::{Actor, Keystore, Note};
+use identity::Name;
+use keystore::{Actor, HostKey, HostKeys, Keystore, Note, Ring};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -54,7 +56,6 @@ pub use program::{Program, ProgramError};
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript};
-use crate::wire::crypto::SecretKey;
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
@@ -106,16 +107,21 @@ pub enum HostError {
         /// What the system says.
         error: io::Error,
     },
-    /// The host key cannot be used.
-    #[error(
-        "the host key is damaged; restore it from a backup, or remove it to have a new one made"
-    )]
-    HostKey,
+}
+
+/// The host's keys: those that answer, and where they, and others, are kept.
+#[derive(Debug)]
+pub struct Keys {
+    /// Where.
+    pub kept: HostKeys,
+    /// Under which tag those that answer are.
+    pub tag: Name,
+    /// Those that answer.
+    pub ring: Ring<HostKey>,
 }
 
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.
-pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Result<u8, HostError> {
-    let public = key.public().ok_or(HostError::HostKey)?;
+pub fn run(options: Options, keystore: Box<dyn Keystore>, keys: Keys) -> Result<u8, HostError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -124,10 +130,10 @@ pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Res
             error,
         })?;
     let code = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (host, events) = Host::start(options, keystore, key, public)?;
+        let (host, events) = Host::start(options, keystore, keys)?;
         host.serve(events).await
     });
-    // The two threads end with the host's handles; nothing is left to wait for.
+    // The threads end with the host's handles; nothing is left to wait for.
     runtime.shutdown_background();
     code
 }
@@ -159,6 +165,7 @@ struct Host {
     options: Options,
     store: Store<Self>,
     keyroom: KeyRoom<FrontId, Self>,
+    hostkeys: hostkeys::Keeper<Self>,
     events: mpsc::Sender<Event>,
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
@@ -182,8 +189,7 @@ impl Host {
     fn start(
         options: Options,
         keystore: Box<dyn Keystore>,
-        key: SecretKey,
-        public: PublicKey,
+        keys: Keys,
     ) -> Result<(Self, mpsc::Receiver<Event>), HostError> {
         let (events, heard) = mpsc::channel(EVENTS);
         let deliver = |events: mpsc::Sender<Event>| {
@@ -201,7 +207,9 @@ impl Host {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let keyroom = KeyRoom::start(key, public, deliver(events.clone())).map_err(thread)?;
+        let keyroom = KeyRoom::start(keys.ring, clock, deliver(events.clone())).map_err(thread)?;
+        let hostkeys = hostkeys::Keeper::start(keys.kept, keys.tag, clock, deliver(events.clone()))
+            .map_err(thread)?;
         let socket = control::socket_path(&options.state);
         control::serve(&socket, events.clone()).map_err(|error| HostError::State {
             path: socket,
@@ -211,6 +219,7 @@ impl Host {
             options,
             store,
             keyroom,
+            hostkeys,
             events,
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),

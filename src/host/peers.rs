@@ -21,8 +21,22 @@ impl Host {
     pub(super) fn perform(&mut self, id: FrontId, connection: ConnectionId, effect: Effect) {
         match effect {
             Effect::Lookup { key, secret } => self.look_up(id, connection, key, secret),
-            Effect::Challenge { claim, rounds } => self.challenge(id, connection, claim, rounds),
-            Effect::Commit { key, way, secret } => self.commit(id, connection, key, way, secret),
+            Effect::Challenge { claim, rounds, way } => {
+                self.challenge(id, connection, claim, rounds, way);
+            }
+            // A newcomer is known by when it came as one who knows the key of then.
+            Effect::Commit {
+                key,
+                way: Way::Window(_),
+                host,
+                ..
+            } if !self.is_to_last(host) => {
+                tracing::warn!(%key, "not enrolled, since the host key is rotated just now");
+                self.committed(id, connection, Err(Reason::NotProved));
+            }
+            Effect::Commit {
+                key, way, secret, ..
+            } => self.commit(id, connection, key, way, secret),
             Effect::Answer(answer) => self.answer(id, connection, answer, None),
             Effect::Refuse(refused) => {
                 let answer = Answer::Refused(Refusal::NotAccepted);
@@ -76,7 +90,14 @@ impl Host {
         });
     }
 
-    fn challenge(&mut self, id: FrontId, connection: ConnectionId, claim: Claim, rounds: Rounds) {
+    fn challenge(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        claim: Claim,
+        rounds: Rounds,
+        way: Way,
+    ) {
         let mut nonce = [0; 8];
         if let Err(error) = getrandom::fill(&mut nonce) {
             tracing::error!("no random numbers: {error}");
@@ -87,10 +108,13 @@ impl Host {
             claim,
             rounds,
             nonce,
-            then: Box::new(move |pending: Pending| {
+            accepted_ms: match way {
+                Way::Known { added_ms } => Some(added_ms),
+                Way::Window(_) => None,
+            },
+            then: Box::new(move |public: PublicKey, pending: Pending| {
                 Box::new(move |host: &mut Self| {
                     host.keyroom.done();
-                    let public = host.keyroom.public();
                     let effect = host.fronts.get_mut(&id).and_then(|front| {
                         front.table.challenged(connection, public, nonce, pending)
                     });
@@ -128,9 +152,9 @@ impl Host {
         }
         let name = front.name.clone();
         match way {
-            Way::Known => self.store.read(move |keystore, now| {
+            Way::Known { .. } => self.store.read(move |keystore, now| {
                 let entry = match admit::which_way(keystore, now, &name, &key, good_for) {
-                    Ok(Ok(Way::Known)) => read_entry(keystore, now, &name, &key),
+                    Ok(Ok(Way::Known { .. })) => read_entry(keystore, now, &name, &key),
                     // It was accepted when it claimed.
                     Ok(Ok(Way::Window(_))) => Err(Reason::UnknownKey),
                     Ok(Err(reason)) => Err(reason),
@@ -215,7 +239,7 @@ impl Host {
         let session = SessionId(self.next_session);
         let window = match peer.way {
             Way::Window(window) => Some(window),
-            Way::Known => None,
+            Way::Known { .. } => None,
         };
         // A key that came in by this window before, and left, is not new.
         let new = window.is_some_and(|window| entry.added.how == How::Window(window));

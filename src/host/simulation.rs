@@ -229,7 +229,7 @@ impl World {
     fn perform(&mut self, id: ConnectionId, effect: Effect) {
         match effect {
             Effect::Lookup { key, secret } => self.jobs.push((id, Job::Lookup(key, secret))),
-            Effect::Challenge { claim, rounds } => {
+            Effect::Challenge { claim, rounds, .. } => {
                 let nonce = self.rng.next_u64().to_le_bytes();
                 self.jobs.push((id, Job::Compute(claim, rounds, nonce)));
             }
@@ -282,9 +282,9 @@ impl World {
             Job::Compute(claim, rounds, nonce) => {
                 Back::Challenge(nonce, claim.challenge(&self.host_key, rounds, nonce))
             }
-            Job::Commit(key, Way::Known) => {
+            Job::Commit(key, Way::Known { .. }) => {
                 let way = which_way(&self.store, self.now, &self.name, &key, required);
-                let known = way.unwrap() == Ok(Way::Known);
+                let known = matches!(way.unwrap(), Ok(Way::Known { .. }));
                 Back::Committed(if known {
                     Ok(())
                 } else {
@@ -575,7 +575,8 @@ fn i1_a_number_used_again_does_not_mix_two_claims() {
     let Some(Effect::Challenge {
         claim: asked,
         rounds,
-    }) = table.looked_up(connection, Ok(Way::Known))
+        ..
+    }) = table.looked_up(connection, Ok(Way::Known { added_ms: 0 }))
     else {
         panic!("no challenge");
     };

@@ -1,7 +1,7 @@
 //! Admin and host, over the owner-only control socket.
 
 use identity::{Name, PublicKey};
-use keystore::{Change, Entry, Window};
+use keystore::{Change, Entry, HostKeyChange, Listed, Window};
 use serde::{Deserialize, Serialize};
 
 /// What an admin asks.
@@ -24,6 +24,17 @@ pub enum ToHost {
     HostKey,
     /// What runs.
     Status,
+    /// The host's own keys under all tags.
+    HostKeys,
+    /// Change the host's own keys under a tag.
+    ChangeHostKey {
+        /// Which tag.
+        tag: Name,
+        /// How.
+        change: HostKeyChange,
+        /// Do all of it but the writing.
+        rehearsal: bool,
+    },
 }
 
 /// What the host answers.
@@ -44,6 +55,10 @@ pub enum FromHost {
     Status(Status),
     /// It could not be done, and why.
     Failed(String),
+    /// To [`ToHost::HostKeys`].
+    HostKeys(Vec<Listed>),
+    /// To [`ToHost::ChangeHostKey`]: what there is now.
+    HostKeyChanged(Listed),
 }
 
 /// A session.

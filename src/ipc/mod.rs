@@ -19,7 +19,7 @@ pub mod script;
 mod socket;
 
 pub use listener::Listener;
-pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket};
+pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_children};
 
 use serde::{Deserialize, Serialize};
 

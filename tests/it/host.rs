@@ -27,6 +27,8 @@ pub(crate) struct Moonport {
     options: Vec<String>,
     /// For the scripts.
     words: Vec<String>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
     /// Nobody reads its standard error.
     unheard: bool,
 }
@@ -51,6 +53,7 @@ impl Moonport {
             scripts: Vec::new(),
             options: Vec::new(),
             words: Vec::new(),
+            variables: Vec::new(),
             unheard: false,
         }
     }
@@ -89,6 +92,12 @@ impl Moonport {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Closes the other end of its standard error.
     pub(crate) fn unheard(mut self) -> Self {
         self.unheard = true;
@@ -121,6 +130,7 @@ impl Moonport {
     pub(crate) fn launch(&self) -> Process {
         let mut command = self.place.moonport(["run"]);
         command
+            .envs(self.variables.iter().cloned())
             .args(&self.options)
             .args(&self.scripts)
             .arg("--")
@@ -257,6 +267,7 @@ impl Host {
             who,
             port: place.port,
             secret: None,
+            server_key: None,
         }
     }
 
@@ -288,11 +299,18 @@ pub(crate) struct Client<'a> {
     who: Key,
     port: u16,
     secret: Option<String>,
+    /// The host's key that it knows; else it is told the current one.
+    server_key: Option<String>,
 }
 
 impl Client<'_> {
     pub(crate) fn secret(mut self, secret: &str) -> Self {
         self.secret = Some(secret.to_owned());
+        self
+    }
+
+    pub(crate) fn server_key(mut self, key: &str) -> Self {
+        self.server_key = Some(key.to_owned());
         self
     }
 
@@ -311,7 +329,8 @@ impl Client<'_> {
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);
-        command.args(["--server-key", &self.place.host_key()]);
+        let server_key = self.server_key.unwrap_or_else(|| self.place.host_key());
+        command.args(["--server-key", &server_key]);
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);

@@ -15,6 +15,7 @@ mod enrol;
 mod faults;
 mod hello;
 mod host;
+mod hostkeys;
 mod interop;
 mod key;
 mod layers;

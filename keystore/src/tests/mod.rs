@@ -3,7 +3,7 @@
 mod contract;
 mod crash;
 mod damage;
-mod directory;
+pub(crate) mod directory;
 mod rules;
 mod secrets;
 mod windows;

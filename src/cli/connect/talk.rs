@@ -260,7 +260,7 @@ impl<'a> Talk<'a> {
                 Exit::Refused,
                 format!(
                     "NOT the server that was expected: it claims the key {key}. Either somebody is in \
-                     between, or it was set up anew; nothing was sent but the handshake. If you know \
+                     between, or it has a new key; nothing was sent but the handshake. If you know \
                      that the new key is right, give it with --server-key"
                 ),
             ),
