@@ -7,6 +7,7 @@
 mod key;
 mod name;
 mod secret;
+pub mod z85;
 
 pub use key::{Fingerprint, KeyError, PublicKey};
 pub use name::{Name, NameError};

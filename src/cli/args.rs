@@ -157,7 +157,7 @@ pub(super) struct Connect {
     /// HOST, HOST:PORT, [V6]:PORT or @TAG
     #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
     pub(super) server: Server,
-    /// The key that the server must have: base64, hex, a file with it, or - for standard input
+    /// The key that the server must have: base64, hex, Z85, a file with it, or - for standard input
     #[arg(long, value_name = "KEY")]
     pub(super) server_key: Option<String>,
     #[command(flatten)]
@@ -218,8 +218,8 @@ pub(super) enum Key {
     },
     /// Accept a key for a name
     Accept {
-        /// Base64, hex, a file with it, - for standard input; or the label or the beginning of one
-        /// that is known
+        /// Base64, hex, Z85, a file with it, - for standard input; or the label or the beginning of
+        /// one that is known
         key: String,
         /// The name, or * for all names
         #[arg(long, value_name = "NAME", value_parser = scope)]
