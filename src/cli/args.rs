@@ -1,5 +1,7 @@
 //! The command line: each flag is defined once, and help, manual and completions follow from it.
 
+mod server;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use keystore::Scope;
 use super::address::Server;
 use super::{duration, exit::Exit};
 use crate::ipc::script::ErrorMode;
+
+pub(super) use server::{Added, ExportFormat, Servers};
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
 #[derive(Debug, Parser)]
@@ -69,6 +73,9 @@ pub(super) enum Command {
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
+    /// The servers that `connect` knows, each as @TAG
+    #[command(subcommand)]
+    Server(Servers),
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
