@@ -175,7 +175,8 @@ pub(super) struct Connect {
     /// The title to register with
     #[arg(long = "name", value_name = "TITLE", default_value = "moonport")]
     pub(super) title: String,
-    /// Our own key: a file, made on first use [default: client/identity in the state directory]
+    /// Our own key: a file, made on first use [default: the one for this server, if there is one,
+    /// else client/identity in the state directory]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) identity: Option<PathBuf>,
     /// Make one round: faster, but an eavesdropper who knows the secret sees our key
