@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
+//! | [`formats`] | key files of other programs, and of our own: bytes in, values out |
 //! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
 //! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
 //! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
@@ -16,6 +17,7 @@
 //! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
 
 pub mod cli;
+pub mod formats;
 pub mod frameserver;
 pub mod host;
 pub mod ipc;

@@ -9,6 +9,7 @@ mod key;
 mod name;
 mod reference;
 mod secret;
+pub mod z85;
 
 pub use key::{Fingerprint, KeyError, PublicKey};
 pub use name::{Name, NameError};

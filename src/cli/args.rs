@@ -1,5 +1,7 @@
 //! The command line: each flag is defined once, and help, manual and completions follow from it.
 
+mod server;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use keystore::Scope;
 use super::address::Server;
 use super::{duration, exit::Exit};
 use crate::ipc::script::ErrorMode;
+
+pub(super) use server::{Added, ExportFormat, Servers};
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
 #[derive(Debug, Parser)]
@@ -69,6 +73,9 @@ pub(super) enum Command {
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
+    /// The servers that `connect` knows, each as @TAG
+    #[command(subcommand)]
+    Server(Servers),
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
@@ -159,7 +166,7 @@ pub(super) struct Connect {
     /// HOST, HOST:PORT, [V6]:PORT or @TAG
     #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
     pub(super) server: Server,
-    /// The key that the server must have: base64, hex, a file with it, or - for standard input
+    /// The key that the server must have: base64, hex, Z85, a file with it, or - for standard input
     #[arg(long, value_name = "KEY")]
     pub(super) server_key: Option<String>,
     #[command(flatten)]
@@ -170,7 +177,8 @@ pub(super) struct Connect {
     /// The title to register with
     #[arg(long = "name", value_name = "TITLE", default_value = "moonport")]
     pub(super) title: String,
-    /// Our own key: a file, made on first use [default: client/identity in the state directory]
+    /// Our own key: a file, made on first use [default: the one for this server, if there is one,
+    /// else client/identity in the state directory]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) identity: Option<PathBuf>,
     /// Make one round: faster, but an eavesdropper who knows the secret sees our key
@@ -220,8 +228,8 @@ pub(super) enum Key {
     },
     /// Accept a key for a name
     Accept {
-        /// Base64, hex, a file with it, - for standard input; or the label or the beginning of one
-        /// that is known
+        /// Base64, hex, Z85, a file with it, - for standard input; or the label or the beginning of
+        /// one that is known
         key: String,
         /// The name, or * for all names
         #[arg(long, value_name = "NAME", value_parser = scope)]

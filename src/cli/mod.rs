@@ -12,6 +12,7 @@ mod duration;
 mod exit;
 mod hostkeys;
 mod key;
+mod known;
 mod named;
 mod output;
 mod pages;
@@ -19,6 +20,7 @@ mod passphrase;
 mod qr;
 mod rooms;
 mod secret;
+mod server;
 mod status;
 mod terminal;
 mod window;
@@ -57,6 +59,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
+        Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),

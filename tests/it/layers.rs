@@ -12,7 +12,7 @@ struct Room {
     never: &'static [&'static str],
 }
 
-const ROOMS: [Room; 8] = [
+const ROOMS: [Room; 9] = [
     Room {
         directory: "identity/src",
         may: EVERYTHING,
@@ -33,6 +33,19 @@ const ROOMS: [Room; 8] = [
             "getrandom",
             "std::fs",
             "std::net",
+            "Instant::now",
+            "SystemTime::now",
+        ],
+    },
+    Room {
+        directory: "src/formats",
+        may: &["formats"],
+        never: &[
+            "keystore",
+            "tokio",
+            "getrandom",
+            "std::net::TcpStream",
+            "std::net::UdpSocket",
             "Instant::now",
             "SystemTime::now",
         ],
@@ -67,7 +80,7 @@ const ROOMS: [Room; 8] = [
     },
     Room {
         directory: "src/cli",
-        may: &["cli", "host", "ipc", "wire", "script::stubs"],
+        may: &["cli", "formats", "host", "ipc", "wire", "script::stubs"],
         never: &[],
     },
 ];

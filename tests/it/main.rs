@@ -23,6 +23,7 @@ mod life;
 mod listen;
 mod process;
 mod repository;
+mod servers;
 mod source;
 mod streams;
 mod users;
