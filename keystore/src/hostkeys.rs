@@ -47,6 +47,41 @@ impl fmt::Debug for HostKey {
     }
 }
 
+/// A private key that comes from elsewhere; it is wiped when dropped and never printed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PrivateKey(#[serde(with = "bytes")] Zeroizing<[u8; 32]>);
+
+impl PrivateKey {
+    /// Takes the 32 bytes of a key; any bytes are.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(***)")
+    }
+}
+
+mod bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(
+        key: &Zeroizing<[u8; 32]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        (**key).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Zeroizing<[u8; 32]>, D::Error> {
+        <[u8; 32]>::deserialize(deserializer).map(Zeroizing::new)
+    }
+}
+
 /// The keys of a tag: those of a host ([`HostKey`]), or what others may know ([`PublicKey`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ring<K> {
@@ -215,6 +250,8 @@ pub enum HostKeyChange {
     New {
         /// What to seal it by, if at all.
         seal: Option<Passphrase>,
+        /// Which key, if it is to be one that there is already.
+        private: Option<PrivateKey>,
     },
     /// Make another key the current one; the one before answers whom it must, for a while.
     Rotate {
@@ -250,6 +287,9 @@ pub enum HostKeyChange {
 /// Why keys were not read or changed.
 #[derive(Debug, Error)]
 pub enum HostKeyError {
+    /// A private key from elsewhere gives no public key that anybody may use.
+    #[error("the key for {0} is of low order, so it is no key")]
+    Unfit(Name),
     /// The file, or the folder.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -391,10 +431,16 @@ impl HostKeys {
     ) -> Result<(Listed, Ring<HostKey>), HostKeyError> {
         let stored = self.read(tag)?;
         let (ring, seal) = match (change, stored) {
-            (HostKeyChange::New { seal }, None) => {
+            (HostKeyChange::New { seal, private }, None) => {
+                let unfit = || HostKeyError::Unfit(tag.clone());
+                let (current, since_ms) = match private {
+                    // Nobody knows how long it has been somebody's.
+                    Some(key) => (HostKey::new(key.0).ok_or_else(unfit)?, None),
+                    None => (self.fresh(tag)?, Some(now_ms)),
+                };
                 let ring = Ring {
-                    current: self.fresh(tag)?,
-                    since_ms: Some(now_ms),
+                    current,
+                    since_ms,
                     previous: None,
                 };
                 (ring, seal)

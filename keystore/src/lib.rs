@@ -19,6 +19,7 @@
 //! A store keeps its whole state in memory and reads the disk only when it is opened, so a lookup
 //! never waits for a disk. README.md says what is on the disk.
 
+pub mod backup;
 mod change;
 mod directory;
 mod entry;
@@ -38,6 +39,7 @@ mod window;
 mod tests;
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc;
 
 use identity::{Name, PublicKey, Secret};
@@ -48,7 +50,8 @@ pub use change::{Actor, Change, Group, OpenWindow};
 pub use directory::{Directory, OpenError};
 pub use entry::{Added, Denied, Entry, How, Scope, Seen, Standing};
 pub use hostkeys::{
-    HostKey, HostKeyChange, HostKeyError, HostKeys, Listed, Previous, Ring, SealedRing, Stored,
+    HostKey, HostKeyChange, HostKeyError, HostKeys, Listed, Previous, PrivateKey, Ring, SealedRing,
+    Stored,
 };
 pub use memory::Memory;
 pub use note::{Farewell, Note, Reason};
@@ -127,6 +130,9 @@ pub trait Keystore: Send {
         by: &Actor,
         changes: &[Change],
     ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError>;
+
+    /// Copies all that goes into a [`backup`] to a new folder, as it is between two changes.
+    fn snapshot(&mut self, now: Now, folder: &Path) -> Result<Epoch, StoreError>;
 
     /// Everything applied from here on, by whomever, in order. Dropping it ends it. `wake` is
     /// called when there may be something that was not applied through this value.

@@ -1,3 +1,6 @@
+use std::io;
+use std::path::Path;
+
 use identity::{Name, PublicKey, Secret};
 
 use crate::state::{self, State, Watchers};
@@ -81,6 +84,11 @@ impl Keystore for Memory {
         changes: &[Change],
     ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
         self.state.rehearse(now, by, changes)
+    }
+
+    fn snapshot(&mut self, _: Now, _: &Path) -> Result<Epoch, StoreError> {
+        let why = "a keystore in memory has no files";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why).into())
     }
 
     // All that is applied goes through this value.

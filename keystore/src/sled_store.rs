@@ -13,7 +13,7 @@ use crate::rows::{self, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
 use crate::{
     Actor, ApplyError, Change, Denied, Directory, Entry, Epoch, Group, Keystore, Note, Now,
-    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, rules, seal,
+    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, backup, rules, seal,
 };
 
 /// The durable keystore, on sled.
@@ -153,6 +153,13 @@ impl Keystore for Sled {
         self.state.rehearse(now, by, changes)
     }
 
+    fn snapshot(&mut self, now: Now, folder: &Path) -> Result<Epoch, StoreError> {
+        let epoch = self.settle(now)?;
+        // sled writes nothing by itself, so its files stay as they are.
+        backup::copy(self.disk.directory.path(), folder)?;
+        Ok(epoch)
+    }
+
     // All that is applied goes through this value.
     fn watch(&mut self, _: Wake) -> Watch {
         self.watchers.watch()
@@ -172,7 +179,7 @@ struct Disk {
     /// Why it is shut.
     failed: Option<String>,
     /// Held as long as the files are.
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Disk {
@@ -227,7 +234,7 @@ impl Disk {
             window_keys,
             openings,
             failed: None,
-            _directory: directory.clone(),
+            directory: directory.clone(),
         };
         disk.forget_key_files()?;
 

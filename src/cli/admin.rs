@@ -90,6 +90,16 @@ impl Admin {
         opened.ok_or_else(|| Failure::new(Exit::Keystore, ApplyError::NoSuchWindow))
     }
 
+    /// Copies what goes into a backup to a new folder; gives the epoch and how many keys there are.
+    pub(super) async fn snapshot(&mut self, folder: &Path) -> Result<(u64, u64), Failure> {
+        // The host may work in another directory.
+        let folder = std::path::absolute(folder).or_exit(Exit::Usage)?;
+        match self.ask(ToHost::Snapshot(folder)).await? {
+            FromHost::Snapshot { epoch, keys } => Ok((epoch, keys)),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
     pub(super) async fn windows(&mut self) -> Result<Vec<Window>, Failure> {
         match self.ask(ToHost::Windows).await? {
             FromHost::Windows(windows) => Ok(windows),
@@ -226,6 +236,7 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             FromHost::Applied(Vec::new())
         }
         ToHost::Sessions => FromHost::Sessions(Vec::new()),
+        ToHost::Snapshot(folder) => rooms::snapshot(store, now, &folder).or_exit(Exit::Keystore)?,
         ToHost::Windows => FromHost::Windows(store.windows(now).or_exit(Exit::Keystore)?),
         ToHost::HostKey => FromHost::HostKey(rooms::host_key(directory)?),
         ToHost::HostKeys => {

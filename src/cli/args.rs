@@ -12,6 +12,7 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::{duration, exit::Exit};
+use crate::formats::Format;
 use crate::ipc::script::ErrorMode;
 
 pub(super) use server::{Added, ExportFormat, Servers};
@@ -79,6 +80,9 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    /// Write the whole keystore to one file that only a passphrase opens
+    Backup(Backup),
+    Restore(Restore),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
     /// Print LuaLS definitions of everything a script can call
@@ -126,6 +130,44 @@ pub(super) struct Run {
     pub(super) handshake_timeout: Duration,
     #[command(flatten)]
     pub(super) passphrase: PassphraseSource,
+}
+
+/// Write keys, host keys, the servers that `connect` knows, and the audit log to one file.
+///
+/// It works beside a running host. Windows are not in it, nor what scripts have stored.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The new file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Put a backup in the place of the keystore, while no host runs.
+///
+/// All of it is checked before anything is changed, and what was there is kept beside. Keys that
+/// were revoked since are accepted again: they are shown first.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The backup
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    /// Only check it, and show what would become different
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -218,6 +260,8 @@ pub(super) struct SecretSource {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
+    Import(KeyImport),
+    Export(KeyExport),
     /// Print the accepted keys
     List {
         /// Only those that are accepted for this name, or for * (all)
@@ -299,6 +343,7 @@ pub(super) enum HostKeyCommand {
         #[command(flatten)]
         how: Changing,
     },
+    Import(HostKeyImport),
     /// Make another key the current one
     ///
     /// Who was accepted before is answered by the previous key until the overlap ends, everybody
@@ -398,6 +443,74 @@ pub(super) struct NewPassphraseSource {
     /// Read the new passphrase from this open descriptor
     #[arg(long, value_name = "N")]
     pub(super) new_passphrase_fd: Option<u32>,
+}
+
+/// Take over private keys to listen with, from Arcan's keystore, ZeroMQ's or CurveCP's files.
+#[derive(Debug, Args)]
+pub(super) struct HostKeyImport {
+    /// A file or a directory
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub(super) path: PathBuf,
+    /// Under which tag [default: its own, such as default in Arcan's keystore]
+    pub(super) tag: Option<Name>,
+    /// What it is: arcan, zeromq or curvecp [default: what it looks like]
+    #[arg(long)]
+    pub(super) format: Option<Format>,
+    /// Seal them by a passphrase
+    #[arg(long)]
+    pub(super) seal: bool,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    #[command(flatten)]
+    pub(super) how: Changing,
+}
+
+/// Take over keys that may connect to us, from another program's files or from `key export`.
+///
+/// What was decided here comes first: a key that is banned or was revoked here is passed over. All
+/// of it is tried before any of it is done.
+#[derive(Debug, Args)]
+pub(super) struct KeyImport {
+    /// A file or a directory
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub(super) path: PathBuf,
+    /// What it is: arcan, zeromq, curvecp, wireguard or jsonl [default: what it looks like]
+    #[arg(long)]
+    pub(super) format: Option<Format>,
+    /// The name, or * for all names, where the file does not say one; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = scope)]
+    pub(super) scope: Vec<Scope>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Write keys that may connect to us, for another program or another host. Nothing in it is secret.
+#[derive(Debug, Args)]
+pub(super) struct KeyExport {
+    /// Which [default: all]
+    #[arg(value_name = "KEY")]
+    pub(super) keys: Vec<String>,
+    /// What to write
+    #[arg(long, default_value = "jsonl")]
+    pub(super) format: KeyFormat,
+    /// Where to write it; it must not be there yet [default: standard output]
+    #[arg(long, short, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KeyFormat {
+    /// Lines of JSON, for `moonport key import`
+    Jsonl,
+    /// Arcan's keystore directory
+    Arcan,
+    /// A directory of ZeroMQ's certificates
+    Zeromq,
+    /// A directory of CurveCP's key directories
+    Curvecp,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure};
 use super::key::{agreed, in_base64, show};
 use super::output::Output;
 use super::passphrase::{self, FLAGS, NEW_FLAGS};
-use super::{duration, rooms};
+use super::{duration, exchange, rooms};
 
 pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exit, Failure> {
     let Some(command) = args.command else {
@@ -28,6 +28,7 @@ pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exi
         ));
     }
     match command {
+        HostKeyCommand::Import(args) => return exchange::import_host(args, state, out).await,
         HostKeyCommand::List(json) => {
             let listed = Admin::open(state)?.host_keys().await?;
             list(&listed, json.json, out)?;
@@ -43,7 +44,10 @@ pub(super) async fn run(args: HostKey, state: &Path, out: &Output) -> Result<Exi
                 true => Some(passphrase::new(place.as_ref(), FLAGS).await?),
                 false => None,
             };
-            let change = HostKeyChange::New { seal };
+            let change = HostKeyChange::New {
+                seal,
+                private: None,
+            };
             let listed = changed(state, &tag, change, &how).await?;
             tell(&listed, &how, out, format_args!("host key {tag} is made"))?;
         }

@@ -11,7 +11,7 @@ use super::admin::Admin;
 use super::args::{self, Json, Key};
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
-use super::{connect, duration, hostkeys, named, qr, rooms, terminal};
+use super::{connect, duration, exchange, hostkeys, named, qr, rooms, terminal};
 
 pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit, Failure> {
     let command = match command {
@@ -20,6 +20,8 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             return show(key, &shown, out);
         }
         Key::Host(host) => return hostkeys::run(host, state, out).await,
+        Key::Import(args) => return exchange::import(args, state, out).await,
+        Key::Export(args) => return exchange::export(args, state, out).await,
         command => command,
     };
     let mut admin = Admin::open(state)?;
@@ -77,7 +79,7 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
                 }
             }
         }
-        Key::Host(_) | Key::Own { .. } => {}
+        Key::Host(_) | Key::Own { .. } | Key::Import(_) | Key::Export(_) => {}
     }
     Ok(Exit::Done)
 }

@@ -6,9 +6,11 @@
 mod address;
 mod admin;
 mod args;
+mod backup;
 mod connect;
 mod demo;
 mod duration;
+mod exchange;
 mod exit;
 mod hostkeys;
 mod key;
@@ -61,6 +63,8 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
+        Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Completions { shell } => pages::completions(shell, &out),

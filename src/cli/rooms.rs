@@ -100,7 +100,7 @@ const SESSIONS: usize = 4096;
 /// How long a window is open if nobody says.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
 
-pub(super) use host::control::socket_path;
+pub(super) use host::control::{snapshot, socket_path};
 
 /// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
 /// for a host, which holds it as long as it runs.
@@ -156,7 +156,10 @@ fn host_keys(directory: &Directory, place: Option<&Place>) -> Result<host::Keys,
                 None => passphrase::credential()?,
             };
             let sealed = seal.is_some();
-            let change = HostKeyChange::New { seal };
+            let change = HostKeyChange::New {
+                seal,
+                private: None,
+            };
             let made = kept.change(&tag, now().wall_ms, change, false);
             (made.or_exit(Exit::Keystore)?.1, sealed)
         }
@@ -178,7 +181,10 @@ pub(super) fn host_key(directory: &Directory) -> Result<PublicKey, Failure> {
     if let Some(stored) = kept.read(&tag).or_exit(Exit::Keystore)? {
         return Ok(stored.public().current);
     }
-    let change = HostKeyChange::New { seal: None };
+    let change = HostKeyChange::New {
+        seal: None,
+        private: None,
+    };
     let made = kept.change(&tag, now().wall_ms, change, false);
     Ok(made.or_exit(Exit::Keystore)?.0.ring.current)
 }

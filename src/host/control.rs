@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keystore::{Actor, Change};
+use keystore::{Actor, Change, Epoch, Keystore, Now, StoreError};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -152,6 +152,10 @@ impl Host {
                 let all = sessions.map(|(id, session)| session.status(id));
                 drop(reply.send(FromHost::Sessions(all.collect())));
             }
+            ToHost::Snapshot(folder) => self.store.work(move |keystore, now| {
+                let done = snapshot(keystore, now, &folder).map_err(|error| error.to_string());
+                Box::new(move |_| drop(reply.send(answer(done, |answer| answer))))
+            }),
             ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.current()))),
             ToHost::HostKeys => self.list_host_keys(reply),
             ToHost::ChangeHostKey {
@@ -193,6 +197,17 @@ impl Host {
             sessions: count(self.sessions.len()),
         }
     }
+}
+
+/// Copies what goes into a backup.
+pub fn snapshot(
+    keystore: &mut dyn Keystore,
+    now: Now,
+    folder: &Path,
+) -> Result<FromHost, StoreError> {
+    let Epoch(epoch) = keystore.snapshot(now, folder)?;
+    let keys = u64::try_from(keystore.entries()?.len()).unwrap_or(u64::MAX);
+    Ok(FromHost::Snapshot { epoch, keys })
 }
 
 pub(super) fn answer<T>(result: Result<T, String>, good: impl FnOnce(T) -> FromHost) -> FromHost {

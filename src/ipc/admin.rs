@@ -1,5 +1,7 @@
 //! Admin and host, over the owner-only control socket.
 
+use std::path::PathBuf;
+
 use identity::{Name, PublicKey};
 use keystore::{Change, Entry, HostKeyChange, Listed, Window};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,8 @@ pub enum ToHost {
     Windows,
     /// Who is in.
     Sessions,
+    /// Copy what goes into a backup to a new folder.
+    Snapshot(PathBuf),
     /// The host's own public key.
     HostKey,
     /// What runs.
@@ -53,6 +57,13 @@ pub enum FromHost {
     HostKey(PublicKey),
     /// To [`ToHost::Status`].
     Status(Status),
+    /// To [`ToHost::Snapshot`]: done.
+    Snapshot {
+        /// The store's epoch in it.
+        epoch: u64,
+        /// How many keys are in it.
+        keys: u64,
+    },
     /// It could not be done, and why.
     Failed(String),
     /// To [`ToHost::HostKeys`].

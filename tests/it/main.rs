@@ -10,8 +10,10 @@
 
 mod a12peer;
 mod attacks;
+mod backup;
 mod docs;
 mod enrol;
+mod exchange;
 mod faults;
 mod hello;
 mod host;

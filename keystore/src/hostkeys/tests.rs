@@ -49,6 +49,7 @@ fn refused(keys: &HostKeys, now: u64, change: HostKeyChange) -> HostKeyError {
 fn new(seal: Option<&str>) -> HostKeyChange {
     HostKeyChange::New {
         seal: seal.map(passphrase),
+        private: None,
     }
 }
 

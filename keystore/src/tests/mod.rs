@@ -1,5 +1,6 @@
 //! What a user of the keystore notices, backend by backend.
 
+mod backup;
 mod contract;
 mod crash;
 mod damage;
@@ -155,7 +156,7 @@ pub(crate) fn state_directory(dir: &TempDir) -> Directory {
 
 /// Another test's child may still have our lock, or that of the test that started us, between its
 /// fork and its exec.
-pub(crate) fn open_directory(path: &std::path::Path) -> Directory {
+pub(crate) fn open_directory(path: &Path) -> Directory {
     let ours = [std::process::id(), std::os::unix::process::parent_id()];
     loop {
         match Directory::open(path) {
