@@ -10,6 +10,7 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::{duration, exit::Exit};
+use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
@@ -117,6 +118,22 @@ pub(super) struct Run {
     /// How long a client may take from connecting to having proved its key
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
+    /// How many connections of a listener may have proved no key yet: from START on a newcomer
+    /// pushes one of them out with a chance of RATE per cent, growing to certainty at FULL
+    #[arg(long, value_name = "START:RATE:FULL", default_value_t = Unproved::USUAL)]
+    pub(super) unproved: Unproved,
+    /// Whether a source address whose connections break the rules again and again is refused for a
+    /// while, at most a minute
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(super) penalties: Penalties,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Penalties {
+    /// Unless a client from there has proved its key in the last hour
+    On,
+    /// Never
+    Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, Global, LogFormat, Run, Sandbox};
+use args::{Cli, Command, Global, LogFormat, Penalties, Run, Sandbox};
 use exit::{Exit, Failure, OrExit};
 use output::Output;
 
@@ -70,6 +70,8 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         state: state_dir(global)?,
         errors: run.errors.into(),
         handshake: run.handshake_timeout,
+        unproved: run.unproved,
+        penalties: run.penalties == Penalties::On,
         require_sandbox: run.sandbox == Sandbox::Require,
     })
 }

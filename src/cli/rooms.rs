@@ -7,9 +7,9 @@ use keystore::{Directory, Now, OpenError, Sled, StoreError};
 
 use super::exit::{Exit, Failure, OrExit};
 use crate::host;
-use crate::ipc::Socket;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::ErrorMode;
+use crate::ipc::{Socket, Unproved};
 use crate::wire::crypto::SecretKey;
 
 /// What `moonport run` was told.
@@ -20,6 +20,8 @@ pub(super) struct Run {
     pub(super) state: PathBuf,
     pub(super) errors: ErrorMode,
     pub(super) handshake: Duration,
+    pub(super) unproved: Unproved,
+    pub(super) penalties: bool,
     pub(super) require_sandbox: bool,
 }
 
@@ -47,7 +49,8 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         state: run.state,
         errors: run.errors,
         handshake: run.handshake,
-        unproved: UNPROVED,
+        unproved: run.unproved,
+        penalties: run.penalties,
         undecided: UNDECIDED,
         sessions: SESSIONS,
         window: WINDOW,
@@ -85,9 +88,6 @@ fn programs(scripts: &[PathBuf]) -> Result<Vec<host::Program>, Failure> {
 
 /// How long the path of a Unix socket may be, in bytes.
 const SOCKET_PATH: usize = 107;
-
-/// How many connections of a listener may have proved nothing yet.
-const UNPROVED: u32 = 512;
 
 /// How many proved clients of a listener may wait for the script's decision.
 const UNDECIDED: usize = 64;

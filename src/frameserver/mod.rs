@@ -3,7 +3,7 @@
 //! ```text
 //!            listening sockets            host (standard input)      script (data link)
 //!                   │                            ▲ │                        ▲ │
-//!   accept: slots for unproved peers             │ ▼                        │ ▼
+//!   accept, door: slots for unproved peers       │ ▼                        │ ▼
 //!                   └───────────► hub: routes what the host and the script say
 //!                                      │
 //!                     driver: a task per peer, socket ↔ machine of `wire`
@@ -17,6 +17,7 @@
 //! the number of slots, afterwards by credit.
 
 mod accept;
+mod door;
 mod driver;
 mod hub;
 mod link;

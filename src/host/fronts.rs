@@ -124,7 +124,7 @@ impl Host {
             wishes: [None, None],
             undecided: 0,
             child: None,
-            table: Table::new(self.options.unproved),
+            table: Table::new(self.options.unproved.full()),
             link: None,
             failures: Failures::default(),
         };
@@ -167,6 +167,7 @@ impl Host {
                 secrets,
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
+                penalties: self.options.penalties,
                 require_sandbox: self.options.require_sandbox,
             }),
             descriptors,

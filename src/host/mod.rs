@@ -47,10 +47,10 @@ use tokio::time::Instant;
 pub use clock::Clock;
 pub use program::{Program, ProgramError};
 
-use crate::ipc::SessionId;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript};
+use crate::ipc::{SessionId, Unproved};
 use crate::wire::crypto::SecretKey;
 use child::Did;
 use fronts::Front;
@@ -73,7 +73,9 @@ pub struct Options {
     /// From an accepted connection to its proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
-    pub unproved: u32,
+    pub unproved: Unproved,
+    /// Whether sources that have broken the rules too often are refused for a while.
+    pub penalties: bool,
     /// How many proved clients of a listener may wait for the script's decision.
     pub undecided: usize,
     /// How many sessions a listener may have.

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use crate::frameserver::hub::{Gone, Hub};
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::link::{FromScript, ToScript};
-use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket};
+use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket, Unproved};
 use crate::wire::a12::event::{External, SegmentKind, Text};
 use crate::wire::a12::keyroom::{self, Claim, Pending};
 use crate::wire::a12::{
@@ -135,7 +135,8 @@ pub(super) fn listen(setup: &Setup) -> Listen {
         role: Role::Sink,
         secrets: vec![candidate(SECRET)],
         handshake: setup.handshake,
-        unproved: setup.unproved,
+        unproved: Unproved::at_most(setup.unproved),
+        penalties: true,
         require_sandbox: false,
     }
 }
