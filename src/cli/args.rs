@@ -75,6 +75,9 @@ pub(super) enum Command {
     Window(Window),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
+    /// Look whether this system is fit for a host, and say what to do where it is not; the exit
+    /// code is 1 if something is a problem
+    Doctor(Json),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
     /// Print completions for a shell

@@ -8,6 +8,7 @@ mod admin;
 mod args;
 mod connect;
 mod demo;
+mod doctor;
 mod duration;
 mod exit;
 mod key;
@@ -56,6 +57,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
+        Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),

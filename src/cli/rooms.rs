@@ -93,7 +93,7 @@ const SOCKET_PATH: usize = 107;
 const UNDECIDED: usize = 64;
 
 /// How many sessions a listener may have.
-const SESSIONS: usize = 4096;
+pub(super) const SESSIONS: usize = 4096;
 
 /// How long a window is open if nobody says.
 const WINDOW: Duration = Duration::from_secs(10 * 60);

@@ -158,7 +158,12 @@ impl Host {
                 });
             }
             ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.public()))),
-            ToHost::Status => drop(reply.send(FromHost::Status(self.status()))),
+            ToHost::Status => self.store.read(|keystore, _| {
+                let highest = keystore.highest_wall_ms();
+                Box::new(move |host: &mut Self| {
+                    drop(reply.send(FromHost::Status(host.status(highest))));
+                })
+            }),
         }
     }
 
@@ -180,7 +185,7 @@ impl Host {
         });
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, highest_wall_ms: u64) -> Status {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let listeners = self
             .fronts
@@ -208,6 +213,7 @@ impl Host {
                 })
                 .collect(),
             sessions: count(self.sessions.len()),
+            highest_wall_ms,
         }
     }
 }

@@ -340,6 +340,7 @@ impl Host {
         match message {
             FromFrameserver::Ready(sandbox) => self.front_ready(id, sandbox),
             FromFrameserver::Failed(why) => {
+                let why = words(&why);
                 tracing::error!("a frameserver cannot work: {why}");
                 let ended = self
                     .fronts
@@ -372,6 +373,10 @@ impl Host {
     }
 
     fn front_ready(&mut self, id: FrontId, sandbox: Vec<Denied>) {
+        let complete = !sandbox.is_empty() && sandbox.iter().all(|denied| denied.layer.is_some());
+        if self.options.require_sandbox && !complete {
+            return self.kill_front(id, "the sandbox is required, and something is not denied");
+        }
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -455,6 +460,17 @@ impl Host {
         }
     }
 }
+
+/// What a child says, so that it is not taken for a line of ours.
+fn words(said: &str) -> String {
+    said.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_WORDS)
+        .collect()
+}
+
+/// How much of it is told.
+const MAX_WORDS: usize = 500;
 
 /// As many frameservers one script may have, with those that only serve old clients.
 const MAX_LISTENERS: usize = 64;

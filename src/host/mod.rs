@@ -14,6 +14,7 @@
 //! | `sessions` | who is in |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
+//! | `probe` | what a sandbox denies on this system |
 //! | `store`, `keyroom`, `child` | how work reaches the two threads and the children |
 
 mod admit;
@@ -24,6 +25,7 @@ mod fronts;
 mod interface;
 mod keyroom;
 mod peers;
+mod probe;
 mod program;
 mod scripts;
 mod sessions;
@@ -45,6 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use probe::{ProbeError, probe};
 pub use program::{Program, ProgramError};
 
 use crate::ipc::admin::{FromHost, ToHost};

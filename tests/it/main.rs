@@ -10,9 +10,11 @@
 
 mod a12peer;
 mod attacks;
+mod crowd;
 mod docs;
 mod enrol;
 mod faults;
+mod flood;
 mod hello;
 mod host;
 mod interop;
@@ -22,6 +24,7 @@ mod life;
 mod listen;
 mod process;
 mod repository;
+mod sandbox;
 mod source;
 mod streams;
 mod users;
