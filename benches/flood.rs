@@ -3,7 +3,7 @@
 //!
 //! One host, five thousand strangers that keep connections half open, a flood of bad first packets
 //! from other addresses, and two hundred honest clients one after the other, before and during it.
-//! The attackers' thread has the lowest priority: real ones bring a processor of their own.
+//! The attackers' thread has a lower priority: real ones bring a processor of their own.
 
 #![expect(
     clippy::unwrap_used,
@@ -153,15 +153,17 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Attacks until nobody holds the other end any more.
 fn besiege(to: SocketAddrV4, stopped: &mpsc::Receiver<()>) -> String {
     // Of this thread only, as Linux has it.
-    rustix::process::setpriority_process(None, 19).unwrap();
+    let own = rustix::process::getpriority_process(None).unwrap();
+    rustix::process::setpriority_process(None, (own + 5).min(19)).unwrap();
     let (score, start) = (Rc::new(Score::default()), Instant::now());
     block_on(async {
         let mut attackers = JoinSet::new();
         for number in 0..DRIPPING {
             let from = crowd::dripping_source(number);
             attackers.spawn_local(crowd::drip(to, from, DRIP_PAUSE, Rc::clone(&score)));
-            if number % 100 == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            // Spread evenly, and so they stay.
+            if number % 25 == 0 {
+                tokio::time::sleep(DRIP_PAUSE * 25 / DRIPPING).await;
             }
         }
         for number in 0..FLOODING {

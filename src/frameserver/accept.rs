@@ -191,10 +191,11 @@ impl Slots {
     /// The good networks that have only a few slots: one of many is a crowd like another.
     fn spared(&self, is_good: impl Fn(Network) -> bool) -> HashSet<Network> {
         let mut counts: HashMap<Network, usize> = HashMap::new();
-        for held in self.held.values() {
+        // Most of those who hold slots under siege are not good.
+        for held in self.held.values().filter(|held| is_good(held.source)) {
             *counts.entry(held.source).or_default() += 1;
         }
-        counts.retain(|network, count| *count <= SPARED && is_good(*network));
+        counts.retain(|_, count| *count <= SPARED);
         counts.into_keys().collect()
     }
 

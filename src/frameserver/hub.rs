@@ -197,7 +197,12 @@ impl Hub {
                     }
                 },
                 accepted = next(&mut self.acceptor), if accepts => match accepted {
-                    Some((stream, source)) => self.welcome(stream, source),
+                    Some((stream, source)) => {
+                        self.welcome(stream, source);
+                        // It is heard before the next one comes: in a rush, whoever has sent
+                        // something already is not pushed out as one who has nothing to say.
+                        tokio::task::yield_now().await;
+                    }
                     // A stranger's descriptor is what can be given back.
                     None => self.make(Room::None),
                 },

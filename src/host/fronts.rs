@@ -67,6 +67,37 @@ impl Front {
         }
     }
 
+    /// One whose process a test plays, and that has been told to listen.
+    #[cfg(test)]
+    pub(super) fn played(
+        script: ScriptId,
+        listener: ListenerId,
+        name: Name,
+        required: Required,
+        child: Child<ToFrameserver>,
+        unproved: crate::ipc::Unproved,
+    ) -> Self {
+        let (link, _) = Socket::<(), ()>::pair().unwrap();
+        Self {
+            script,
+            listener: Some(listener),
+            name,
+            addresses: Vec::new(),
+            sandbox: Vec::new(),
+            required: Some(required),
+            uses: BTreeMap::new(),
+            named_required: false,
+            named_window: false,
+            wishing: false,
+            wishes: [None, None],
+            undecided: 0,
+            child: Some(child),
+            table: Table::new(unproved.full()),
+            link: Some(link.into_fd()),
+            failures: Failures::default(),
+        }
+    }
+
     /// It has locked itself down and accepts connections.
     pub(super) fn is_ready(&self) -> bool {
         self.child.is_some() && self.link.is_none()

@@ -22,6 +22,8 @@ mod child;
 mod clock;
 pub mod control;
 mod fronts;
+#[cfg(test)]
+mod hostile;
 mod interface;
 mod keyroom;
 mod peers;

@@ -65,7 +65,7 @@ pub(crate) async fn drip(to: SocketAddrV4, from: Ipv4Addr, pause: Duration, scor
             score.dripping.set(score.dripping.get() + 1);
             score.drips.set(score.drips.get() + 1);
             let mut byte = [0];
-            while let Err(_) = timeout(pause, stream.read(&mut byte)).await {
+            while timeout(pause, stream.read(&mut byte)).await.is_err() {
                 if stream.write_all(&[1]).await.is_err() {
                     break;
                 }

@@ -363,6 +363,15 @@ impl Client {
 
     pub(super) fn over(stream: TcpStream, rounds: Rounds, secret: &str) -> Self {
         let key = SecretKey::from_bytes([2; 32]);
+        Self {
+            stream,
+            machine: Self::machine(&key, rounds, secret),
+            key,
+            events: VecDeque::new(),
+        }
+    }
+
+    fn machine(key: &SecretKey, rounds: Rounds, secret: &str) -> Initiator<ChaCha20Rng> {
         let config = InitiatorConfig {
             role: Role::Source,
             initial: initial(secret),
@@ -372,12 +381,15 @@ impl Client {
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
-        Self {
-            stream,
-            machine: Initiator::new(config, Instant::now(), ChaCha20Rng::from_seed(seed)),
-            key,
-            events: VecDeque::new(),
-        }
+        Initiator::new(config, Instant::now(), ChaCha20Rng::from_seed(seed))
+    }
+
+    /// What a client sends first.
+    pub(super) fn first_packet() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut machine = Self::machine(&SecretKey::from_bytes([2; 32]), Rounds::One, SECRET);
+        while !matches!(machine.poll(&mut bytes), Output::Idle(_)) {}
+        bytes
     }
 
     /// The bare connection.
