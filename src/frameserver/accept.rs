@@ -1,9 +1,12 @@
 //! Who comes in: the listening sockets, and the slots for peers that have proved nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -133,16 +136,20 @@ pub(super) enum Standing {
 /// The slots for peers that have proved nothing.
 ///
 /// A newcomer always gets one. Where somebody has to go for it, that is, from those in the earliest
-/// standing, the oldest of the network that has the most of them. So whoever only keeps connections
+/// standing, the oldest of the network that has the most slots. So whoever only keeps connections
 /// open pushes out himself. Networks that are good are spared as long as there is anybody else.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     held: BTreeMap<ConnectionId, Held>,
+    /// How many each network has.
+    crowds: HashMap<Network, Rc<Cell<usize>>>,
 }
 
 #[derive(Debug)]
 struct Held {
     source: Network,
+    /// How many its network has, shared by all of them.
+    crowd: Rc<Cell<usize>>,
     standing: Standing,
     inbox: Sender<ToPeer>,
 }
@@ -160,10 +167,12 @@ impl Slots {
         source: Network,
         inbox: Sender<ToPeer>,
     ) {
-        let standing = Standing::Silent;
+        let crowd = Rc::clone(self.crowds.entry(source).or_default());
+        crowd.set(crowd.get() + 1);
         let held = Held {
             source,
-            standing,
+            crowd,
+            standing: Standing::Silent,
             inbox,
         };
         self.held.insert(connection, held);
@@ -181,38 +190,23 @@ impl Slots {
             Room::Scarce => Standing::Silent,
             Room::None => Standing::Proving,
         };
-        let spared = self.spared(is_good);
-        let dispensable = self
-            .dispensable(|held| held.standing <= limit && !spared.contains(&held.source))
-            .or_else(|| self.dispensable(|_| room == Room::None))?;
-        self.remove(dispensable)
+        // One of many is of a crowd like another.
+        let spared = |held: &Held| held.crowd.get() <= SPARED && is_good(held.source);
+        let may = |held: &Held| held.standing <= limit;
+        let first = self.dispensable(may)?;
+        let first = if self.held.get(&first).is_some_and(spared) {
+            let other = self.dispensable(|held| may(held) && !spared(held));
+            other.or((room == Room::None).then_some(first))?
+        } else {
+            first
+        };
+        self.remove(first)
     }
 
-    /// The good networks that have only a few slots: one of many is a crowd like another.
-    fn spared(&self, is_good: impl Fn(Network) -> bool) -> HashSet<Network> {
-        let mut counts: HashMap<Network, usize> = HashMap::new();
-        // Most of those who hold slots under siege are not good.
-        for held in self.held.values().filter(|held| is_good(held.source)) {
-            *counts.entry(held.source).or_default() += 1;
-        }
-        counts.retain(|_, count| *count <= SPARED);
-        counts.into_keys().collect()
-    }
-
-    /// The first to go of those that may.
+    /// The first to go of those that may: identities grow, so it is the oldest of its kind.
     fn dispensable(&self, may: impl Fn(&Held) -> bool) -> Option<ConnectionId> {
-        let may = || self.held.iter().filter(|(_, held)| may(held));
-        let earliest = may().map(|(_, held)| held.standing).min()?;
-        let early = || may().filter(|(_, held)| held.standing == earliest);
-        let mut crowd: HashMap<Network, usize> = HashMap::new();
-        for (_, held) in early() {
-            *crowd.entry(held.source).or_default() += 1;
-        }
-        // The first of the largest: identities grow, so it is the oldest.
-        let count = |held: &Held| crowd.get(&held.source).copied().unwrap_or(0);
-        let most = early().map(|(_, held)| count(held)).max()?;
-        early()
-            .find(|(_, held)| count(held) == most)
+        let may = self.held.iter().filter(|(_, held)| may(held));
+        may.min_by_key(|(_, held)| (held.standing, Reverse(held.crowd.get())))
             .map(|(&connection, _)| connection)
     }
 
@@ -236,7 +230,12 @@ impl Slots {
 
     /// Its slot is free: it has ended, or is a session now.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Sender<ToPeer>> {
-        self.held.remove(&connection).map(|held| held.inbox)
+        let held = self.held.remove(&connection)?;
+        held.crowd.set(held.crowd.get() - 1);
+        if held.crowd.get() == 0 {
+            self.crowds.remove(&held.source);
+        }
+        Some(held.inbox)
     }
 
     /// Everybody who holds a slot.

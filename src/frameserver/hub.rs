@@ -198,7 +198,11 @@ impl Hub {
                 },
                 accepted = next(&mut self.acceptor), if accepts => match accepted {
                     Some((stream, source)) => {
-                        self.welcome(stream, source);
+                        // Secrets that the host has told before it came are for it.
+                        self.catch_up(control)?;
+                        if self.acceptor.is_some() {
+                            self.welcome(stream, source);
+                        }
                         // It is heard before the next one comes: in a rush, whoever has sent
                         // something already is not pushed out as one who has nothing to say.
                         tokio::task::yield_now().await;
@@ -351,18 +355,23 @@ impl Hub {
             let session = session::about(&message).session;
             // The host speaks of a session before the script can, but on another socket.
             if !self.knows(session) {
-                loop {
-                    match control.try_recv() {
-                        Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
-                        Ok(Received::Closed) => return Err(Gone::Host),
-                        Err(RecvError::Empty) => break,
-                        Err(_) => return Err(Gone::Rules),
-                    }
-                }
+                self.catch_up(control)?;
             }
             self.tell(session, ToPeer::Script(epoch, Box::new(message)));
         }
         Ok(())
+    }
+
+    /// Hears all that the host has said so far.
+    fn catch_up(&mut self, control: &Control) -> Result<(), Gone> {
+        loop {
+            match control.try_recv() {
+                Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
+                Ok(Received::Closed) => return Err(Gone::Host),
+                Err(RecvError::Empty) => return Ok(()),
+                Err(_) => return Err(Gone::Rules),
+            }
+        }
     }
 
     fn knows(&self, session: SessionId) -> bool {
