@@ -132,14 +132,18 @@ fn start(folder: &Path, port: u16) -> Host {
     host
 }
 
-/// The host's frameserver.
+/// The host's frameserver; the socket is there a little earlier.
 fn front(host: u32) -> u32 {
-    let children = fs::read_to_string(format!("/proc/{host}/task/{host}/children")).unwrap();
+    let path = format!("/proc/{host}/task/{host}/children");
     let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut children = children.split_whitespace().map(|pid| pid.parse().unwrap());
-    children
-        .find(|pid| name(pid).starts_with("moonport-frameserver"))
-        .unwrap()
+    loop {
+        let children = fs::read_to_string(&path).unwrap();
+        let mut children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+        if let Some(front) = children.find(|pid| name(pid).starts_with("moonport-frameserver")) {
+            return front;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -196,7 +196,7 @@ impl Slots {
         let first = self.dispensable(may)?;
         let first = if self.held.get(&first).is_some_and(spared) {
             let other = self.dispensable(|held| may(held) && !spared(held));
-            other.or((room == Room::None).then_some(first))?
+            other.or_else(|| (room == Room::None).then_some(first))?
         } else {
             first
         };
