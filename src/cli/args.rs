@@ -13,6 +13,7 @@ use keystore::Scope;
 use super::address::Server;
 use super::{duration, exit::Exit};
 use crate::formats::Format;
+use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
 
 pub(super) use server::{Added, ExportFormat, Servers};
@@ -85,6 +86,9 @@ pub(super) enum Command {
     Restore(Restore),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
+    /// Look whether this system is fit for a host, and say what to do where it is not; the exit
+    /// code is 1 if something is a problem
+    Doctor(Json),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
     /// Print completions for a shell
@@ -128,8 +132,24 @@ pub(super) struct Run {
     /// How long a client may take from connecting to having proved its key
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
+    /// How many connections of a listener may have proved no key yet: from START on a newcomer
+    /// pushes one of them out with a chance of RATE per cent, growing to certainty at FULL
+    #[arg(long, value_name = "START:RATE:FULL", default_value_t = Unproved::USUAL)]
+    pub(super) unproved: Unproved,
+    /// Whether a source address whose connections break the rules again and again is refused for a
+    /// while, at most a minute
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(super) penalties: Penalties,
     #[command(flatten)]
     pub(super) passphrase: PassphraseSource,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Penalties {
+    /// Unless a client from there has proved its key in the last hour
+    On,
+    /// Never
+    Off,
 }
 
 /// Write keys, host keys, the servers that `connect` knows, and the audit log to one file.

@@ -9,6 +9,7 @@ mod args;
 mod backup;
 mod connect;
 mod demo;
+mod doctor;
 mod duration;
 mod exchange;
 mod exit;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, Global, LogFormat, Run, Sandbox};
+use args::{Cli, Command, Global, LogFormat, Penalties, Run, Sandbox};
 use exit::{Exit, Failure, OrExit};
 use output::Output;
 
@@ -66,6 +67,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
         Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
+        Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
@@ -80,6 +82,8 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         state: state_dir(global)?,
         errors: run.errors.into(),
         handshake: run.handshake_timeout,
+        unproved: run.unproved,
+        penalties: run.penalties == Penalties::On,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

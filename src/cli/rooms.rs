@@ -9,9 +9,9 @@ use keystore::{Directory, HostKeyChange, HostKeys, Now, OpenError, Sled, StoreEr
 use super::exit::{Exit, Failure, OrExit};
 use super::passphrase::{self, Place};
 use crate::host;
-use crate::ipc::Socket;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::ErrorMode;
+use crate::ipc::{Socket, Unproved};
 
 /// What `moonport run` was told.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Run {
     pub(super) state: PathBuf,
     pub(super) errors: ErrorMode,
     pub(super) handshake: Duration,
+    pub(super) unproved: Unproved,
+    pub(super) penalties: bool,
     pub(super) require_sandbox: bool,
     /// Where the host key's passphrase is.
     pub(super) passphrase: Option<Place>,
@@ -50,7 +52,8 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         state: run.state,
         errors: run.errors,
         handshake: run.handshake,
-        unproved: UNPROVED,
+        unproved: run.unproved,
+        penalties: run.penalties,
         undecided: UNDECIDED,
         sessions: SESSIONS,
         window: WINDOW,
@@ -88,14 +91,11 @@ fn programs(scripts: &[PathBuf]) -> Result<Vec<host::Program>, Failure> {
 /// How long the path of a Unix socket may be, in bytes.
 const SOCKET_PATH: usize = 107;
 
-/// How many connections of a listener may have proved nothing yet.
-const UNPROVED: u32 = 512;
-
 /// How many proved clients of a listener may wait for the script's decision.
 const UNDECIDED: usize = 64;
 
 /// How many sessions a listener may have.
-const SESSIONS: usize = 4096;
+pub(super) const SESSIONS: usize = 4096;
 
 /// How long a window is open if nobody says.
 const WINDOW: Duration = Duration::from_secs(10 * 60);

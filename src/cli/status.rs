@@ -1,5 +1,6 @@
 //! `moonport status`: what runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use super::admin::Admin;
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
 use crate::ipc::admin::{ListenerStatus, Status};
+use crate::ipc::frameserver;
 
 pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, Failure> {
     let Some(mut host) = Admin::host(state)? else {
@@ -36,6 +38,10 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
                     "LISTENER", "ADDRESS", "STATE", "SESSIONS", "SCRIPT", "SANDBOX",
                 ],
                 &rows,
+            )?;
+            out.table(
+                ["LAYER", "LISTENERS", "DENIES"],
+                &by_layer(&status.listeners),
             )?;
         }
     }
@@ -68,6 +74,32 @@ fn sandbox(listener: &ListenerStatus) -> String {
         [] => format!("all {all} denied"),
         not => format!("NOT denied: {}", not.join(", ")),
     }
+}
+
+/// Which layer denies what; listeners of which it is the same stand together.
+fn by_layer(listeners: &[ListenerStatus]) -> Vec<[String; 3]> {
+    let mut same: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for listener in listeners {
+        for (layer, denies) in layers(&listener.sandbox) {
+            let listeners = same.entry((layer.into(), denies.join(" "))).or_default();
+            listeners.push(listener.name.as_str());
+        }
+    }
+    let row = |((layer, denies), listeners): ((String, String), Vec<&str>)| {
+        [printable(&layer), listeners.join(" "), printable(&denies)]
+    };
+    same.into_iter().map(row).collect()
+}
+
+/// What each layer of a sandbox denies, as it reports itself.
+pub(super) fn layers(report: &[frameserver::Denied]) -> BTreeMap<&str, Vec<&str>> {
+    let mut layers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for denied in report {
+        for layer in denied.layer.iter().flat_map(|layers| layers.split(", ")) {
+            layers.entry(layer).or_default().push(&denied.action);
+        }
+    }
+    layers
 }
 
 /// What runs, for programs.
@@ -130,13 +162,13 @@ impl<'a> Listener<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::frameserver;
 
     #[test]
     fn programs_see_listeners_and_sessions() {
         let status = Status {
             pid: 7,
             sessions: 3,
+            highest_wall_ms: 0,
             listeners: vec![ListenerStatus {
                 name: identity::Name::parse("hello").unwrap(),
                 addresses: vec!["[::1]:6680".parse().unwrap()],
@@ -160,5 +192,40 @@ mod tests {
         );
         assert_eq!(row(&status.listeners[0])[5], "NOT denied: ptrace");
         assert_eq!(json["listeners"][0]["sandbox"][0]["layer"], "landlock");
+    }
+
+    #[test]
+    fn layers_are_told_once_for_all_listeners_that_have_them() {
+        let listener = |name: &str, layer: &str| ListenerStatus {
+            name: identity::Name::parse(name).unwrap(),
+            addresses: Vec::new(),
+            ready: true,
+            script: String::new(),
+            sandbox: [
+                ("open", Some(layer)),
+                ("fork", Some("seccomp")),
+                ("x", None),
+            ]
+            .map(|(action, layer)| frameserver::Denied {
+                action: action.into(),
+                layer: layer.map(Into::into),
+            })
+            .into(),
+            sessions: 0,
+        };
+        let both = "seccomp, landlock";
+        let listeners = [
+            listener("a", both),
+            listener("b", both),
+            listener("c", "landlock"),
+        ];
+        assert_eq!(
+            by_layer(&listeners),
+            [
+                ["landlock", "a b c", "open"],
+                ["seccomp", "c", "fork"],
+                ["seccomp", "a b", "open fork"],
+            ]
+        );
     }
 }

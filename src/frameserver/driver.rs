@@ -17,6 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Receiver;
 
 use super::accept::Standing;
+use super::door::Network;
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::session::{Next, Overrun, Session};
@@ -104,6 +105,17 @@ impl Ticket {
         }
     }
 
+    /// What has happened counts for its source: a proof for it, a bad end before one against it.
+    fn counts(&self, good: bool) {
+        let (source, now) = (Network::of(self.source.ip()), now());
+        let mut door = self.shared.door.borrow_mut();
+        if good {
+            door.proved(now, source);
+        } else {
+            door.offended(now, source);
+        }
+    }
+
     fn advance(&self, standing: Standing) {
         let mut peers = self.shared.peers.borrow_mut();
         peers.unproved.advance(self.connection, standing);
@@ -116,7 +128,10 @@ impl Drop for Ticket {
         let mut peers = self.shared.peers.borrow_mut();
         peers.live -= 1;
         match self.session {
-            Some(session) => drop(peers.sessions.remove(&session)),
+            Some(session) => {
+                peers.sessions.remove(&session);
+                self.counts(true);
+            }
             None => drop(peers.unproved.remove(self.connection)),
         }
         self.shared.ended.notify_one();
@@ -291,6 +306,7 @@ impl Peer {
             }
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
+                self.ticket.counts(true);
                 self.session = Some(Session::new(id, &self.shared.script));
                 self.input(Input::Answer(*answer))
             }
@@ -417,6 +433,7 @@ impl Peer {
             let _ = stream.try_write(self.out.rest());
         } else if matches!(why, Ended::Refused(_) | Ended::Violation(_)) {
             self.ticket.advance(Standing::Over);
+            self.ticket.counts(false);
             tokio::select! {
                 () = at(Some(refusal(self.heard, now()))) => {}
                 () = ended(inbox) => {}
@@ -538,7 +555,7 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

@@ -12,7 +12,9 @@ use landlock::{
     RulesetStatus, Scope,
 };
 use libc::c_long;
+use rustix::fs::FileType;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -99,7 +101,7 @@ const fn action(
 }
 
 /// The list; `docs` and the host's status show it.
-const ACTIONS: [Action; 11] = [
+const ACTIONS: [Action; 25] = [
     action(
         "open",
         &[
@@ -145,10 +147,23 @@ const ACTIONS: [Action; 11] = [
         None,
         true,
     ),
-    action("ptrace", &[libc::SYS_ptrace], Some(ABI::V1), false),
+    action(
+        "ptrace",
+        &[libc::SYS_ptrace, libc::SYS_pidfd_getfd, libc::SYS_kcmp],
+        Some(ABI::V1),
+        false,
+    ),
     action(
         "kill",
-        &[libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill],
+        &[
+            libc::SYS_kill,
+            libc::SYS_tkill,
+            libc::SYS_tgkill,
+            libc::SYS_pidfd_open,
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_rt_sigqueueinfo,
+            libc::SYS_rt_tgsigqueueinfo,
+        ],
         Some(ABI::V6),
         false,
     ),
@@ -160,16 +175,95 @@ const ACTIONS: [Action; 11] = [
     ),
     action(
         "mmap exec",
-        &[libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect],
+        &[
+            libc::SYS_mmap,
+            libc::SYS_mprotect,
+            libc::SYS_pkey_mprotect,
+            libc::SYS_shmat,
+            libc::SYS_remap_file_pages,
+        ],
         None,
         false,
     ),
+    // Others' memory, environment and descriptors, as files.
+    action(
+        "read /proc",
+        &[
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open,
+            libc::SYS_openat,
+            libc::SYS_openat2,
+        ],
+        Some(ABI::V1),
+        false,
+    ),
+    action(
+        "memfd",
+        &[libc::SYS_memfd_create, libc::SYS_memfd_secret],
+        None,
+        false,
+    ),
+    action(
+        "io_uring",
+        &[
+            libc::SYS_io_uring_setup,
+            libc::SYS_io_uring_enter,
+            libc::SYS_io_uring_register,
+        ],
+        None,
+        false,
+    ),
+    action("userfaultfd", &[libc::SYS_userfaultfd], None, false),
+    action("bpf", &[libc::SYS_bpf], None, false),
+    action("perf_event_open", &[libc::SYS_perf_event_open], None, false),
+    action(
+        "keyctl",
+        &[libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key],
+        None,
+        false,
+    ),
+    action(
+        "namespaces",
+        &[libc::SYS_unshare, libc::SYS_setns],
+        None,
+        false,
+    ),
+    action(
+        "mount",
+        &[
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_fsopen,
+            libc::SYS_open_tree,
+            libc::SYS_move_mount,
+            libc::SYS_mount_setattr,
+        ],
+        None,
+        false,
+    ),
+    action(
+        "module",
+        &[
+            libc::SYS_init_module,
+            libc::SYS_finit_module,
+            libc::SYS_delete_module,
+            libc::SYS_kexec_load,
+        ],
+        None,
+        false,
+    ),
+    action("personality", &[libc::SYS_personality], None, false),
+    action("prctl", &[libc::SYS_prctl], None, false),
+    action("prlimit", &[libc::SYS_prlimit64], None, false),
+    action("ioctl", &[libc::SYS_ioctl], None, false),
 ];
 
 /// Limits and flags of the process. Whether forking is limited: root is exempt.
 ///
-/// The size of files is not limited: no file can be opened, and standard error may be one, where
-/// the limit would turn a message into a death without a word.
+/// The size of files is limited only where standard error is none: there, the limit would turn a
+/// message into a death without a word.
 fn limit() -> bool {
     let only = |maximum| Rlimit {
         current: Some(maximum),
@@ -181,6 +275,20 @@ fn limit() -> bool {
         .maximum
         .map_or(MAX_DESCRIPTORS, |most| most.min(MAX_DESCRIPTORS));
     let _ = rustix::process::setrlimit(Resource::Nofile, only(most));
+    let stderr = rustix::fs::fstat(rustix::stdio::stderr());
+    if stderr.is_ok_and(|stat| !FileType::from_raw_mode(stat.st_mode).is_file()) {
+        let _ = rustix::process::setrlimit(Resource::Fsize, only(0));
+    }
+    // Root without capabilities is somebody who owns many files.
+    let none = CapabilitySet::empty();
+    let _ = rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    );
     let no_children = rustix::process::setrlimit(Resource::Nproc, only(0)).is_ok();
     no_children && !rustix::process::getuid().is_root() && !rustix::process::geteuid().is_root()
 }

@@ -163,11 +163,16 @@ impl Host {
                 change,
                 rehearsal,
             } => self.change_host_key(tag, change, rehearsal, reply),
-            ToHost::Status => drop(reply.send(FromHost::Status(self.status()))),
+            ToHost::Status => self.store.read(|keystore, _| {
+                let highest = keystore.highest_wall_ms();
+                Box::new(move |host: &mut Self| {
+                    drop(reply.send(FromHost::Status(host.status(highest))));
+                })
+            }),
         }
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, highest_wall_ms: u64) -> Status {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let listeners = self
             .fronts
@@ -195,6 +200,7 @@ impl Host {
                 })
                 .collect(),
             sessions: count(self.sessions.len()),
+            highest_wall_ms,
         }
     }
 }

@@ -78,6 +78,39 @@ impl Front {
         self.child.is_some()
     }
 
+    /// One whose process a test plays, and that has been told to listen.
+    #[cfg(test)]
+    pub(super) fn played(
+        script: ScriptId,
+        listener: ListenerId,
+        name: Name,
+        required: Required,
+        child: Child<ToFrameserver>,
+        unproved: crate::ipc::Unproved,
+    ) -> Self {
+        let (link, _) = Socket::<(), ()>::pair().unwrap();
+        Self {
+            script,
+            listener: Some(listener),
+            name,
+            addresses: Vec::new(),
+            sandbox: Vec::new(),
+            required: Some(required),
+            uses: BTreeMap::new(),
+            named_required: false,
+            named_window: false,
+            wishing: false,
+            wishes: [None, None],
+            undecided: 0,
+            sockets: Vec::new(),
+            child: Some(child),
+            table: Table::new(unproved.full()),
+            link: Some(link.into_fd()),
+            failures: Failures::default(),
+            refusals: Refusals::default(),
+        }
+    }
+
     /// It has locked itself down and accepts connections.
     pub(super) fn is_ready(&self) -> bool {
         self.child.is_some() && self.link.is_none()
@@ -136,7 +169,7 @@ impl Host {
             undecided: 0,
             sockets,
             child: None,
-            table: Table::new(self.options.unproved),
+            table: Table::new(self.options.unproved.full()),
             link: None,
             failures: Failures::default(),
             refusals: Refusals::default(),
@@ -186,6 +219,7 @@ impl Host {
                 secrets,
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
+                penalties: self.options.penalties,
                 require_sandbox: self.options.require_sandbox,
             }),
             descriptors,
@@ -350,6 +384,7 @@ impl Host {
         match message {
             FromFrameserver::Ready(sandbox) => self.front_ready(id, sandbox),
             FromFrameserver::Failed(why) => {
+                let why = words(&why);
                 tracing::error!("a frameserver cannot work: {why}");
                 let ended = self
                     .fronts
@@ -384,6 +419,10 @@ impl Host {
     }
 
     fn front_ready(&mut self, id: FrontId, sandbox: Vec<Denied>) {
+        let complete = !sandbox.is_empty() && sandbox.iter().all(|denied| denied.layer.is_some());
+        if self.options.require_sandbox && !complete {
+            return self.kill_front(id, "the sandbox is required, and something is not denied");
+        }
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -469,6 +508,17 @@ impl Host {
         }
     }
 }
+
+/// What a child says, so that it is not taken for a line of ours.
+fn words(said: &str) -> String {
+    said.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_WORDS)
+        .collect()
+}
+
+/// How much of it is told.
+const MAX_WORDS: usize = 500;
 
 /// As many frameservers one script may have, with those that only serve old clients.
 const MAX_LISTENERS: usize = 64;

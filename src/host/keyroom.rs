@@ -100,6 +100,12 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
         self.waiting.remove(&queue);
     }
 
+    /// Nothing waits, and nothing is being computed.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy == 0 && self.waiting.is_empty()
+    }
+
     /// Keeps the thread supplied, one claim of each queue in turn.
     fn feed(&mut self) {
         while self.busy < PIPELINE {

@@ -17,6 +17,7 @@
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
 //! | `hostkeys` | what is done to the host's keys |
+//! | `probe` | what a sandbox denies on this system |
 //! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
 
 mod admit;
@@ -24,10 +25,13 @@ mod child;
 mod clock;
 pub mod control;
 mod fronts;
+#[cfg(test)]
+mod hostile;
 mod hostkeys;
 mod interface;
 mod keyroom;
 mod peers;
+mod probe;
 mod program;
 mod refusals;
 mod roll;
@@ -51,8 +55,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use probe::{ProbeError, probe};
 pub use program::{Program, ProgramError};
 
+use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript};
@@ -77,7 +83,9 @@ pub struct Options {
     /// From an accepted connection to its proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
-    pub unproved: u32,
+    pub unproved: Unproved,
+    /// Whether sources that have broken the rules too often are refused for a while.
+    pub penalties: bool,
     /// How many proved clients of a listener may wait for the script's decision.
     pub undecided: usize,
     /// How many sessions a listener may have.

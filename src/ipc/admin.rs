@@ -96,6 +96,9 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// How many sessions are up.
     pub sessions: u32,
+    /// The highest wall clock time that the keystore has seen, ms since 1970; below it windows are
+    /// shut.
+    pub highest_wall_ms: u64,
 }
 
 /// One listener.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity::Reference;
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, SessionId};
+use super::{ConnectionId, SessionId, Unproved};
 use crate::wire::a12::{Answer, Ask, Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
 
@@ -53,7 +53,9 @@ pub struct Listen {
     /// From the accepted connection to the proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections that have proved nothing are held at once.
-    pub unproved: u32,
+    pub unproved: Unproved,
+    /// Refuse sources that have broken the rules too often, for a while.
+    pub penalties: bool,
     /// Refuse to start unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }

@@ -31,6 +31,8 @@ pub(crate) struct Moonport {
     variables: Vec<(String, String)>,
     /// Nobody reads its standard error.
     unheard: bool,
+    /// How many descriptors each of its processes may have.
+    descriptors: Option<u64>,
 }
 
 /// Where a host lives: its folder, and an address that no other test has.
@@ -55,6 +57,7 @@ impl Moonport {
             words: Vec::new(),
             variables: Vec::new(),
             unheard: false,
+            descriptors: None,
         }
     }
 
@@ -104,6 +107,12 @@ impl Moonport {
         self
     }
 
+    /// Lets each of its processes have so many descriptors.
+    pub(crate) fn descriptors(mut self, most: u64) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -135,6 +144,17 @@ impl Moonport {
             .args(&self.scripts)
             .arg("--")
             .args(&self.words);
+        if let Some(most) = self.descriptors {
+            let mut limited = Command::new("sh");
+            let limit = format!("ulimit -n {most} && exec \"$@\"");
+            limited
+                .args(["-c", &limit, "sh"])
+                .arg(command.get_program());
+            command = {
+                limited.args(command.get_args());
+                limited
+            };
+        }
         if self.unheard {
             Process::start_unheard(&mut command)
         } else {
@@ -246,15 +266,21 @@ impl Host {
         [vec![self.process.pid()], self.process.children()].concat()
     }
 
-    /// Kills one of its children by the name of its role.
+    /// One of its children by the name of its role.
     #[track_caller]
-    pub(crate) fn kill_child(&self, role: &str) {
+    pub(crate) fn child(&self, role: &str) -> u32 {
         let is_it = |pid: &u32| {
             let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             name.starts_with(role.as_bytes())
         };
         let children = self.process.children();
-        let pid = children.into_iter().find(is_it).unwrap();
+        children.into_iter().find(is_it).unwrap()
+    }
+
+    /// Kills one of its children by the name of its role.
+    #[track_caller]
+    pub(crate) fn kill_child(&self, role: &str) {
+        let pid = self.child(role);
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
     }

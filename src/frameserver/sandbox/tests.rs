@@ -13,35 +13,98 @@ use rustix::net::{AddressFamily, SendFlags, SocketType};
 use super::*;
 use crate::ipc::{SendError, Socket};
 
-/// Says to a child which of the two it is to try.
+mod walls;
+
+/// Says to a child which of the layers it is to try.
 const CHILD: &str = "MOONPORT_TEST_SANDBOX";
 
 #[test]
 fn every_action_that_the_report_lists_as_denied_is_denied() {
     let told = run_child("all");
     for action in &ACTIONS {
-        assert!(
-            told.contains(&format!("{}: denied", action.name)),
-            "{} went through:\n{told}",
-            action.name
-        );
+        is_denied(&told, action.name);
     }
     for name in ["blocking close", "shared flags", "handing over"] {
-        assert!(told.contains(&format!("{name}: denied")), "{told}");
+        is_denied(&told, name);
     }
     assert!(told.contains("works on"), "{told}");
+    // Each is claimed by a layer that has a name.
+    let claims = |layer: &str| told.matches(&format!(" by {layer}")).count();
+    assert_eq!(claims("seccomp"), ACTIONS.len(), "{told}");
+}
+
+/// As where the kernel has no Landlock, or one that knows nothing of the network.
+#[test]
+fn seccomp_alone_denies_every_action() {
+    let told = run_child("seccomp");
+    for action in &ACTIONS {
+        is_denied(&told, action.name);
+        assert!(
+            told.contains(&format!("claimed {} by seccomp\n", action.name)),
+            "{told}"
+        );
+    }
+    assert!(told.contains("works on"), "{told}");
+}
+
+/// What is denied without any layer is not denied by one: so much has to go through that the tests
+/// above say something.
+#[test]
+fn without_a_layer_most_of_it_goes_through() {
+    let told = run_child("none");
+    assert!(!told.contains("claimed "), "{told}");
+    for name in [
+        "open",
+        "socket",
+        "connect",
+        "bind",
+        "execve",
+        "fork",
+        "kill",
+        "mmap exec",
+        "read /proc",
+        "memfd",
+        "namespaces",
+        "personality",
+        "prctl",
+        "prlimit",
+        "ioctl",
+    ] {
+        let tried = tried(&told, name);
+        assert!(tried.iter().any(|how| how != "denied"), "{name}: {told}");
+    }
 }
 
 #[test]
 fn landlock_alone_denies_what_the_report_says() {
     let told = run_child("landlock");
     for line in told.lines().filter(|line| line.starts_with("claimed ")) {
-        let name = line.trim_start_matches("claimed ");
-        assert!(
-            told.contains(&format!("{name}: denied")),
-            "{name} went through:\n{told}"
-        );
+        let (name, _) = line
+            .trim_start_matches("claimed ")
+            .split_once(" by ")
+            .unwrap();
+        // An attempt with arguments that lead nowhere is not denied, but fails.
+        let tried = tried(&told, name);
+        let denied = tried.iter().any(|how| how == "denied");
+        let done = tried.iter().any(|how| how == "done");
+        assert!(denied && !done, "{name} went through:\n{told}");
     }
+}
+
+/// What came of each attempt at an action.
+fn tried(told: &str, name: &str) -> Vec<String> {
+    let start = format!("{name}: ");
+    told.lines()
+        .filter_map(|line| line.strip_prefix(&start).map(str::to_owned))
+        .collect()
+}
+
+/// It was attempted, and each attempt was denied.
+#[track_caller]
+fn is_denied(told: &str, name: &str) {
+    let tried = tried(told, name);
+    let denied = !tried.is_empty() && tried.iter().all(|how| how == "denied");
+    assert!(denied, "{name} went through:\n{told}");
 }
 
 #[test]
@@ -52,7 +115,7 @@ fn a_complaint_names_what_nothing_denies() {
         .collect();
     let complaint = complaint(&report).unwrap();
     assert!(
-        complaint.contains("denies: socket, fastopen, fork, kill, mmap exec;"),
+        complaint.contains("denies: socket, fastopen, fork, kill, mmap exec, memfd, io_uring,"),
         "{complaint}"
     );
     let report: Vec<Denied> = ACTIONS
@@ -72,17 +135,31 @@ fn child() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut client = TcpStream::connect(address).unwrap();
-    let attempts = attempts(address);
-    let report = if what == "all" {
-        enter()
-    } else {
-        let _ = rustix::thread::set_no_new_privs(true);
-        let abi = restrict();
-        let denied = |action: &Action| action.denied(false, abi, false);
-        ACTIONS.iter().map(denied).collect()
+    let parent = rustix::process::getppid().unwrap();
+    let mut attempts = attempts(address);
+    attempts.extend(walls::attempts(parent));
+    // What replaces this process comes last, where nothing denies it.
+    let last = attempts.iter().position(|(name, _)| *name == "execve");
+    let last = attempts.remove(last.unwrap());
+    let (abi, seccomp) = match what.as_str() {
+        "landlock" => {
+            let _ = rustix::thread::set_no_new_privs(true);
+            (restrict(), false)
+        }
+        "seccomp" => (None, filter()),
+        _ => (None, false),
     };
-    for denied in report.iter().filter(|denied| denied.layer.is_some()) {
-        println!("claimed {}", denied.action);
+    let report = match what.as_str() {
+        "all" => enter(),
+        _ => ACTIONS
+            .iter()
+            .map(|action| action.denied(false, abi, seccomp))
+            .collect(),
+    };
+    for Denied { action, layer } in report {
+        if let Some(layer) = layer {
+            println!("claimed {action} by {layer}");
+        }
     }
     for (name, attempt) in attempts {
         match attempt() {
@@ -100,6 +177,10 @@ fn child() {
     let large = vec![1_u8; 40 << 20];
     let now = std::time::Instant::now();
     println!("works on {} {}", large.len(), now.elapsed().as_nanos());
+    match last.1() {
+        Err(error) if denial(&error) => println!("execve: denied"),
+        other => println!("execve: {other:?}"),
+    }
 }
 
 fn run_child(what: &str) -> String {
@@ -175,7 +256,13 @@ fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
                 Ok(rustix::net::bind(&to_bind, &any)?)
             }),
         ),
-        ("execve", Box::new(|| Err(Command::new("/bin/true").exec()))),
+        (
+            "execve",
+            Box::new(|| {
+                let done = ["-c", "echo execve: done"];
+                Err(Command::new("/bin/sh").args(done).exec())
+            }),
+        ),
         ("fork", Box::new(fork)),
         ("ptrace", Box::new(move || ptrace(parent))),
         (
