@@ -78,10 +78,10 @@ impl<H: 'static> Store<H> {
                     Ok(first) => {
                         let more = queue.try_iter().take(MAX_BATCH);
                         let batch = std::iter::once(first).chain(more).collect();
-                        keeper.work(batch).into_iter().for_each(&deliver);
+                        deliver(all(keeper.work(batch)));
                     }
                     Err(mpsc::RecvTimeoutError::Timeout) => {
-                        keeper.settle().into_iter().for_each(&deliver);
+                        deliver(all(keeper.settle()));
                     }
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
@@ -287,6 +287,16 @@ where
         }
         done.push((self.hear)(News::Changed { entries, windows }));
     }
+}
+
+/// All results at once: the host hears nothing between a change and the word that it is done, such
+/// as that a session has gone which the change has ended.
+fn all<H: 'static>(results: Vec<Then<H>>) -> Then<H> {
+    Box::new(move |host| {
+        for then in results {
+            then(host);
+        }
+    })
 }
 
 type Waiting<H> = (Actor, Vec<Change>, Applied<H>);
