@@ -1,5 +1,8 @@
 //! The command line: each flag is defined once, and help, manual and completions follow from it.
 
+mod keys;
+mod windows;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +14,11 @@ use keystore::Scope;
 use super::address::Server;
 use super::{duration, exit::Exit};
 use crate::ipc::script::ErrorMode;
+pub(super) use keys::{
+    Accept, AnyKey, Changing, EndKeys, Ending, Expire, Keys, ListKeys, OneKey, Scopes, Sessions,
+    Sort, Text,
+};
+pub(super) use windows::{CloseWindow, InviteSource, ListWindows, Open, ShowWindow};
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
 #[derive(Debug, Parser)]
@@ -150,19 +158,28 @@ impl From<Errors> for ErrorMode {
 /// Connect to a host: lines of standard input are sent, what it says is printed.
 ///
 /// The first time, the server's key is shown and asked for; compare its words with those that
-/// `moonport key host` prints over there. With --tag the server is remembered, once it has proved
+/// `moonport key host` prints over there. An invitation, which `moonport window open` prints over
+/// there, has all of this in one line, and asks nothing. With --tag the server is remembered, once it has proved
 /// that key, and is @TAG from then on.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
     /// HOST, HOST:PORT, [V6]:PORT or @TAG
-    #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
-    pub(super) server: Server,
+    #[arg(
+        value_name = "SERVER",
+        value_hint = clap::ValueHint::Hostname,
+        required_unless_present = "InviteSource",
+        conflicts_with = "InviteSource"
+    )]
+    pub(super) server: Option<Server>,
     /// The key that the server must have: base64, hex, a file with it, or - for standard input
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with = "InviteSource")]
     pub(super) server_key: Option<String>,
     #[command(flatten)]
     pub(super) secret: SecretSource,
-    /// Remember the server under this tag once it has proved its key
+    #[command(flatten)]
+    pub(super) invite: InviteSource,
+    /// Remember the server under this tag once it has proved its key [default: what an invitation
+    /// says, if there is one]
     #[arg(long, value_name = "NAME")]
     pub(super) tag: Option<Name>,
     /// The title to register with
@@ -208,38 +225,44 @@ pub(super) struct SecretSource {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Print the accepted keys
-    List {
-        /// Only those that are accepted for this name, or for * (all)
-        #[arg(long, value_name = "NAME", value_parser = scope)]
-        scope: Option<Scope>,
-        #[command(flatten)]
-        json: Json,
-    },
+    /// Print the known keys
+    List(ListKeys),
+    /// Print all that is known of a key
+    Show(OneKey),
     /// Accept a key for a name
-    Accept {
-        /// Base64, hex, a file with it, - for standard input; or the label or the beginning of one
+    Accept(Accept),
+    /// Call a key something
+    Label(Text),
+    /// Say something of a key
+    Comment(Text),
+    /// The names that a key is accepted for
+    #[command(subcommand)]
+    Scope(Scopes),
+    /// Accept a key until then
+    Expire(Expire),
+    /// Accept keys nowhere for the time being, and end their sessions
+    Disable(EndKeys),
+    /// Accept disabled keys again, where they were accepted before
+    Enable(Keys),
+    /// Accept keys nowhere any more, and end their sessions
+    Revoke(EndKeys),
+    /// Never let keys in again, known or not, whatever secret they bring, and end their sessions
+    Ban(EndKeys),
+    /// Lift a ban; the keys are then revoked ones
+    Unban(Keys),
+    /// Forget keys, and end their sessions
+    Remove(EndKeys),
+    /// Print what people compare to be sure that a key is the same
+    Fingerprint(AnyKey),
+    /// Show a key as a QR code
+    Qr {
+        /// All of it, a file with it, - for standard input; or the label or the beginning of one
         /// that is known
         key: String,
-        /// The name, or * for all names
-        #[arg(long, value_name = "NAME", value_parser = scope)]
-        scope: Scope,
-        /// What to call it
-        #[arg(long)]
-        label: Option<String>,
-        #[command(flatten)]
-        json: Json,
     },
-    /// Forget a key, and end its sessions
-    Remove {
-        /// Its label, its beginning, or all of it
-        key: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        json: Json,
-    },
+    /// Print who is in
+    Sessions(Sessions),
+
     /// Print the host's own public key, as its clients are shown it
     Host(Json),
     /// Print the public key that `moonport connect` proves here, for `key accept` over there
@@ -257,41 +280,12 @@ pub(super) enum Key {
 pub(super) enum Window {
     /// Let unknown keys in that know a secret, so many and so long
     Open(Open),
-    /// Print the windows, and what they have let in
-    List(Json),
+    /// Print the open windows, and what they have let in
+    List(ListWindows),
+    /// Print all about a window
+    Show(ShowWindow),
     /// Close a window
-    Close {
-        /// Its number or the beginning of it; or a name that has only one
-        window: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        json: Json,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Open {
-    /// The name that the keys will be accepted for
-    pub(super) name: Name,
-    /// How many keys
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) count: u32,
-    /// How long
-    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
-    pub(super) lasts: Duration,
-    /// Make up a secret that nobody can guess; the default
-    #[arg(long, conflicts_with = "SecretSource")]
-    pub(super) generate: bool,
-    #[command(flatten)]
-    pub(super) secret: SecretSource,
-    /// Show the secret as a QR code, too
-    #[arg(long, conflicts_with = "json")]
-    pub(super) qr: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    Close(CloseWindow),
 }
 
 /// `*`, or a name.
@@ -356,13 +350,51 @@ mod tests {
             parse("moonport key accept KEY").unwrap_err(),
             ErrorKind::MissingRequiredArgument
         );
-        let Ok(Command::Key(Key::Accept { scope, .. })) =
-            parse("moonport key accept KEY --scope *")
+        let Ok(Command::Key(Key::Accept(accept))) =
+            parse("moonport key accept KEY --scope a,b --scope *")
         else {
             panic!("no accept");
         };
-        assert_eq!(scope, Scope::Any);
+        let names = accept.scope.iter().map(Scope::as_str);
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "*"]);
         assert!(parse("moonport key accept KEY --scope a:b").is_err());
+    }
+
+    #[test]
+    fn a_label_is_given_or_taken_away() {
+        assert!(parse("moonport key label KEY laptop").is_ok());
+        assert!(parse("moonport key label KEY --none").is_ok());
+        assert_eq!(
+            parse("moonport key label KEY").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            parse("moonport key label KEY laptop --none").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn an_invitation_is_no_word_of_the_command_line_and_says_everything() {
+        assert!(parse("moonport connect --ask-invite").is_ok());
+        assert!(parse("moonport connect --invite-file - --tag home").is_ok());
+        for line in [
+            "moonport connect host --ask-invite",
+            "moonport connect --ask-invite --ask-secret",
+            "moonport connect --ask-invite --invite-fd 3",
+            "moonport connect --ask-invite --server-key KEY",
+        ] {
+            assert_eq!(
+                parse(line).unwrap_err(),
+                ErrorKind::ArgumentConflict,
+                "{line}"
+            );
+        }
+        assert_eq!(
+            parse("moonport connect").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert!(parse("moonport connect moonport://enrol?host=h#s").is_err());
     }
 
     #[test]

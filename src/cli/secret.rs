@@ -28,18 +28,7 @@ pub(super) async fn read(source: &SecretSource) -> Result<Option<Secret>, Failur
         SecretSource {
             ask_secret: true, ..
         } => {
-            let text = terminal::hidden("secret: ")
-                .await
-                .map_err(|error| match error.kind() {
-                    ErrorKind::Interrupted => Failure::silent(Exit::Interrupted),
-                    ErrorKind::UnexpectedEof => {
-                        Failure::because(Exit::Usage, "no secret was given")
-                    }
-                    _ => Failure::because(
-                        Exit::Usage,
-                        "no terminal to ask for the secret; use --secret-file or --secret-fd",
-                    ),
-                })?;
+            let text = typed("secret", "--secret-file or --secret-fd").await?;
             Secret::parse(text.as_bytes()).or_exit(Exit::Usage)?
         }
         _ => return Ok(None),
@@ -58,8 +47,19 @@ pub(super) fn generate() -> Result<Secret, Failure> {
 
 fn from_file(path: &Path) -> Result<Secret, Failure> {
     let place = || format!("cannot read a secret from {}", path.display());
-    let file = File::open(path).or_exit_with(Exit::Usage, place)?;
-    let meta = file.metadata().or_exit_with(Exit::Usage, place)?;
+    let bytes = line(path, LONGEST, place)?;
+    Secret::parse(&bytes).or_exit_with(Exit::Usage, place)
+}
+
+/// What a file holds, without the end of its line; of one that is too long, more than `longest`
+/// bytes.
+pub(super) fn line(
+    path: &Path,
+    longest: usize,
+    place: impl Fn() -> String,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let file = File::open(path).or_exit_with(Exit::Usage, &place)?;
+    let meta = file.metadata().or_exit_with(Exit::Usage, &place)?;
     if meta.is_file() && meta.mode() & 0o077 != 0 {
         tell(format_args!(
             "moonport: {} can be read by others: chmod 600 it",
@@ -67,13 +67,36 @@ fn from_file(path: &Path) -> Result<Secret, Failure> {
         ));
     }
     // One buffer of the final size, so that no copy is left behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    file.take(LONGEST as u64 + 1)
+    let mut bytes = Zeroizing::new(Vec::with_capacity(longest + 1));
+    file.take(longest as u64 + 1)
         .read_to_end(&mut bytes)
-        .or_exit_with(Exit::Usage, place)?;
-    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Secret::parse(line).or_exit_with(Exit::Usage, place)
+        .or_exit_with(Exit::Usage, &place)?;
+    for end in [b'\n', b'\r'] {
+        if bytes.last() == Some(&end) {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
+/// What somebody types on the terminal, unseen. `what` is asked for, and `instead` are the flags
+/// for those who have no terminal.
+pub(super) async fn typed(
+    what: &'static str,
+    instead: &'static str,
+) -> Result<Zeroizing<String>, Failure> {
+    terminal::hidden(format!("{what}: "))
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => Failure::silent(Exit::Interrupted),
+            ErrorKind::UnexpectedEof => {
+                Failure::because(Exit::Usage, format_args!("no {what} was given"))
+            }
+            _ => Failure::because(
+                Exit::Usage,
+                format_args!("no terminal to ask for the {what}; use {instead}"),
+            ),
+        })
 }
 
 /// A secret and the end of its line.
