@@ -47,7 +47,10 @@ impl FromStr for Until {
         if text == "never" {
             return Ok(Self::Never);
         }
-        if let Ok(time) = duration::parse(text) {
+        // A number alone is as likely meant as a year.
+        if !digits(text)
+            && let Ok(time) = duration::parse(text)
+        {
             return Ok(Self::In(time));
         }
         parse(text).map(Self::At).ok_or(MomentError)
