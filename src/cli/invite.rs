@@ -259,6 +259,22 @@ mod tests {
         assert_eq!(Invite::parse(long.as_bytes()), Err(InviteError::TooLong));
     }
 
+    #[tokio::test]
+    async fn a_descriptor_holds_one() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+        let (there, mut here) = std::io::pipe().unwrap();
+        let invite = invite("host", b"sekrit");
+        here.write_all(invite.line().as_bytes()).unwrap();
+        drop(here);
+        let source = InviteSource {
+            invite_file: None,
+            invite_fd: Some(there.as_raw_fd().unsigned_abs()),
+            ask_invite: false,
+        };
+        assert_eq!(read(&source).await.unwrap(), Some(invite));
+    }
+
     proptest! {
         #[test]
         fn an_invitation_is_read_as_it_is_written(

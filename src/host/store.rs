@@ -330,3 +330,24 @@ const MAX_BATCH: usize = 256;
 
 /// How long the store may be unheard of before what is known of it counts for nothing.
 const GRACE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod order {
+    use super::*;
+    use keystore::Memory;
+
+    #[test]
+    fn i5_nothing_is_heard_between_a_change_and_the_word_that_it_is_done() {
+        let (deliver, delivered) = mpsc::channel();
+        let deliver = move |then: Then<Vec<&'static str>>| drop(deliver.send(then));
+        let hear = |_| -> Then<Vec<&'static str>> { Box::new(|heard| heard.push("changed")) };
+        let store = Store::start(Box::new(Memory::new()), Clock::new(), deliver, hear).unwrap();
+        let key = PublicKey::parse(&[7; 32]).unwrap();
+        store.apply(Actor::Host, vec![Change::Ban { key }], |_, _, _| {
+            Box::new(|heard| heard.push("done"))
+        });
+        let mut heard = Vec::new();
+        delivered.recv().unwrap()(&mut heard);
+        assert_eq!(heard, ["changed", "done"]);
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::hello::HELLO;
 use crate::host::{Host, Moonport, REFUSED, moonport};
 use crate::process::Process;
+use crate::users::on_a_terminal;
 
 fn host() -> Host {
     Moonport::new().script("hello", HELLO).start()
@@ -56,6 +57,19 @@ fn one_paste_lets_a_new_machine_in_and_its_tag_lets_it_in_again() {
     let key = host.json(["key", "show", keys[0]["key"].as_str().unwrap(), "--json"]);
     assert_eq!(key["window"], shown["window"]);
     assert_eq!(key["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_invitation_can_be_pasted_on_a_terminal() {
+    let host = host();
+    let window = opened(&host, &[]);
+    let invite = window["invite"].as_str().unwrap();
+    let state = host.place().folder().join("new");
+    let Some(mut terminal) = on_a_terminal(&moonport(&state, ["connect", "--ask-invite"])) else {
+        return;
+    };
+    terminal.say(invite);
+    terminal.expect("welcome");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) async fn show(admin: &mut Admin, wanted: &OneKey, out: &Output) -> Re
     // Of a window that ended long ago only its number is known.
     let windows = admin.windows().await?;
     for (title, text) in rows(entry, &windows, &sessions, now_ms()) {
-        out.line(format_args!("{title:<13}{text}"))?;
+        out.line(format_args!("{title:<14}{text}"))?;
     }
     Ok(())
 }
