@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use identity::PublicKey;
+use keystore::audit::Head;
 use keystore::{Actor, ApplyError, Change, Directory, Entry, Keystore, OpenWindow, Sled, Window};
 use tokio::time::timeout;
 
@@ -97,6 +98,13 @@ impl Admin {
     pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
         match self.ask(ToHost::HostKey).await? {
             FromHost::HostKey(key) => Ok(key),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    pub(super) async fn audit_head(&mut self) -> Result<Option<Head>, Failure> {
+        match self.ask(ToHost::AuditHead).await? {
+            FromHost::AuditHead(head) => Ok(head),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -209,6 +217,7 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             };
             FromHost::HostKey(key.ok_or_else(damaged)?)
         }
+        ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say.
         ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),
     })

@@ -9,6 +9,7 @@ use identity::{Name, NameError};
 use keystore::Scope;
 
 use super::address::Server;
+use super::audit::{Audit, Explain};
 use super::{duration, exit::Exit};
 use crate::ipc::script::ErrorMode;
 
@@ -72,6 +73,10 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    /// What happened: every change and who made it, who came and who was refused
+    #[command(subcommand)]
+    Audit(Audit),
+    Explain(Explain),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
     /// Print LuaLS definitions of everything a script can call

@@ -6,6 +6,7 @@
 mod address;
 mod admin;
 mod args;
+mod audit;
 mod connect;
 mod demo;
 mod duration;
@@ -55,6 +56,8 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Audit(audit) => wait(audit::run(audit, &state_dir(global)?, &out)),
+        Command::Explain(explain) => audit::explain(&explain, &state_dir(global)?, &out),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Completions { shell } => pages::completions(shell, &out),

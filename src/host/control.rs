@@ -153,6 +153,10 @@ impl Host {
                 drop(reply.send(FromHost::Sessions(all.collect())));
             }
             ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.public()))),
+            ToHost::AuditHead => self.store.read(|keystore, _| {
+                let head = keystore.audit_head();
+                Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))
+            }),
             ToHost::Status => drop(reply.send(FromHost::Status(self.status()))),
         }
     }

@@ -1,6 +1,7 @@
 //! Admin and host, over the owner-only control socket.
 
 use identity::{Name, PublicKey};
+use keystore::audit::Head;
 use keystore::{Change, Entry, Window};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,8 @@ pub enum ToHost {
     Sessions,
     /// The host's own public key.
     HostKey,
+    /// The last record of the audit log.
+    AuditHead,
     /// What runs.
     Status,
 }
@@ -40,6 +43,8 @@ pub enum FromHost {
     Windows(Vec<Window>),
     /// To [`ToHost::HostKey`].
     HostKey(PublicKey),
+    /// To [`ToHost::AuditHead`]; `None`: it keeps no log.
+    AuditHead(Option<Head>),
     /// To [`ToHost::Status`].
     Status(Status),
     /// It could not be done, and why.

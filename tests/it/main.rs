@@ -10,6 +10,7 @@
 
 mod a12peer;
 mod attacks;
+mod audit;
 mod docs;
 mod enrol;
 mod faults;

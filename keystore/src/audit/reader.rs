@@ -58,9 +58,10 @@ impl Reader {
             let mut bytes = Vec::new();
             let file = open.file.by_ref();
             let read = file.take(MAX_LINE).read_until(b'\n', &mut bytes)? as u64;
-            self.torn = bytes.last() != Some(&b'\n') && read < MAX_LINE;
+            let whole = bytes.last() == Some(&b'\n') || read == MAX_LINE;
+            self.torn = !whole && read > 0;
             let number = open.number;
-            if self.torn {
+            if !whole {
                 // Looked at again from its beginning: it may not stay what it is.
                 open.file.seek(SeekFrom::Start(open.offset))?;
                 match self.following(number)? {

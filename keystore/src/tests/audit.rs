@@ -583,11 +583,13 @@ fn one_who_reads_along_sees_whole_lines_only_and_goes_from_file_to_file() {
     assert_eq!(reader.next_line().unwrap(), None, "nothing is there yet");
     let mut store = sled(&dir, at(0));
     let mut verifier = Verifier::default();
+    assert!(!reader.is_torn());
     for n in 0..200 {
         store.note(at(n), refused(n)).unwrap();
         let line = reader.next_line().unwrap().unwrap();
         verifier.check(&line.bytes).unwrap();
         assert_eq!(reader.next_line().unwrap(), None);
+        assert!(!reader.is_torn());
     }
     assert_eq!(verifier.head(), store.audit_head());
     assert!(files(&state).len() > 2, "several files");
