@@ -171,7 +171,7 @@ fn sync_parent(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Only its owner may do anything with it, and that is us.
-fn check(file: &File, path: &Path, directory: bool) -> Result<(), OpenError> {
+pub(crate) fn check(file: &File, path: &Path, directory: bool) -> Result<(), OpenError> {
     let meta = file.metadata().map_err(failed("look at", path))?;
     let me = rustix::process::geteuid().as_raw();
     let mode = meta.mode() & 0o7777;
@@ -249,7 +249,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), OpenError> 
 }
 
 /// No symbolic links, nothing for others, nothing waits (a FIFO would).
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(flags.bits().cast_signed())
 }

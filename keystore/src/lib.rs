@@ -10,6 +10,7 @@
 //!          rules               what a change does to a state: pure, the same for every backend
 //!          state               the state as rows; a change is a list of rows and what they become
 //!     memory     sled_store    keep the rows: for a while, or for good
+//!                audit         what happened: a chain of records, in files beside the rows
 //!                 seal         window secrets on disk, readable while their key file exists
 //!               directory      the state directory: its lock, key files
 //!               hostkeys       the host's own keys, in that directory
@@ -19,6 +20,7 @@
 //! A store keeps its whole state in memory and reads the disk only when it is opened, so a lookup
 //! never waits for a disk. README.md says what is on the disk.
 
+pub mod audit;
 pub mod backup;
 mod change;
 mod directory;
@@ -118,9 +120,15 @@ pub trait Keystore: Send {
     /// a second at most); call this when nothing else happens, say every half minute.
     fn settle(&mut self, now: Now) -> Result<Epoch, StoreError>;
 
-    /// Remembers something that changes nothing, such as a refusal. It is written with the next
+    /// Records something that changes nothing, such as a refusal. It is durable with the next
     /// change, or by [`settle`](Self::settle).
     fn note(&mut self, now: Now, note: Note) -> Result<(), StoreError>;
+
+    /// The last record of its audit log, which holds every change and every note; `None`: it keeps
+    /// none.
+    fn audit_head(&self) -> Option<audit::Head> {
+        None
+    }
 
     /// What [`apply`](Self::apply) would come to; nothing is changed. Gives the keys that it would
     /// touch as they would then stand; `None`: forgotten.

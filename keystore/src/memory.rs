@@ -3,6 +3,7 @@ use std::path::Path;
 
 use identity::{Name, PublicKey, Secret};
 
+use crate::audit::{Event, Happened, Head, Ring};
 use crate::state::{self, State, Watchers};
 use crate::{
     Actor, ApplyError, Change, Denied, Entry, Epoch, Group, Keystore, Note, Now, Seen, StoreError,
@@ -15,12 +16,18 @@ use crate::{
 pub struct Memory {
     state: State,
     watchers: Watchers,
+    audit: Ring,
 }
 
 impl Memory {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The last thousand lines of its audit log.
+    pub fn audit(&self) -> impl Iterator<Item = &str> {
+        self.audit.lines()
     }
 }
 
@@ -59,8 +66,13 @@ impl Keystore for Memory {
         now: Now,
         groups: &[Group<'_>],
     ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError> {
-        state::run(&mut self.state, &mut self.watchers, now, groups, |_, _| {
-            Ok(())
+        let Self {
+            state,
+            watchers,
+            audit,
+        } = self;
+        state::run(state, watchers, now, groups, |_, staged| {
+            staged.happened(now).try_for_each(|it| audit.add(it))
         })
     }
 
@@ -74,7 +86,12 @@ impl Keystore for Memory {
             let at_ms = now.wall_ms;
             self.state.see(&key, Seen { at_ms, from });
         }
-        Ok(())
+        self.audit.add(Happened {
+            at_ms: now.wall_ms,
+            by: Actor::Host,
+            epoch: None,
+            event: Event::of_note(note, &self.state),
+        })
     }
 
     fn rehearse(
@@ -84,6 +101,10 @@ impl Keystore for Memory {
         changes: &[Change],
     ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
         self.state.rehearse(now, by, changes)
+    }
+
+    fn audit_head(&self) -> Option<Head> {
+        Some(self.audit.head())
     }
 
     fn snapshot(&mut self, _: Now, _: &Path) -> Result<Epoch, StoreError> {

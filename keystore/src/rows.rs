@@ -6,6 +6,7 @@ use identity::PublicKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Outbox;
 use crate::state::{Row, State};
 use crate::{StoreError, WindowId};
 
@@ -55,7 +56,11 @@ pub(crate) struct Sealed {
     pub(crate) sealed: Vec<u8>,
 }
 
+/// The key of the row that holds the head of the audit log.
+pub(crate) const HEAD_ROW: &[u8] = b"A";
+
 // In this order windows come before what hangs on them.
+const RECORD: u8 = b'A';
 const KEY: u8 = b'K';
 const WINDOW: u8 = b'W';
 const SECRET: u8 = b'X';
@@ -90,13 +95,24 @@ pub(crate) fn encode_sealed(id: WindowId, sealed: Option<&Sealed>) -> Result<Wri
     Ok((row_key(SECRET, &[&id.0.to_be_bytes()]), encoded(sealed)?))
 }
 
-/// The state that all rows make, and the sealed secrets.
+/// The key of the row of a record that the audit log's file may lose.
+pub(crate) fn record_key(seq: u64) -> Vec<u8> {
+    row_key(RECORD, &[&seq.to_be_bytes()])
+}
+
+/// The state that all rows make, the sealed secrets, and what there is of the audit log.
 pub(crate) fn assemble(
     rows: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(State, BTreeMap<WindowId, Sealed>), StoreError> {
+) -> Result<(State, BTreeMap<WindowId, Sealed>, Outbox), StoreError> {
     let mut state = State::default();
     let mut secrets = BTreeMap::new();
+    let mut outbox = Outbox::default();
     for (key, value) in rows {
+        if key.first() == Some(&RECORD) {
+            take_record(key, value, &mut outbox)
+                .ok_or_else(|| damaged("a row is not what was written"))?;
+            continue;
+        }
         let row = decode(key, value, &mut secrets)
             .ok_or_else(|| damaged("a row is not what was written"))?;
         let hangs_on_something = match &row {
@@ -108,7 +124,19 @@ pub(crate) fn assemble(
         }
         row.map(|row| state.set(row));
     }
-    Ok((state, secrets))
+    Ok((state, secrets, outbox))
+}
+
+fn take_record(key: &[u8], value: &[u8], outbox: &mut Outbox) -> Option<()> {
+    if key == HEAD_ROW {
+        outbox.head = decoded(value)?;
+    } else {
+        let (_, seq) = key.split_first()?;
+        let seq = u64::from_be_bytes(seq.try_into().ok()?);
+        let line = std::str::from_utf8(value).ok()?;
+        outbox.lines.push((seq, line.to_owned()));
+    }
+    Some(())
 }
 
 /// `None`: no row of ours. `Some(None)`: a sealed secret.

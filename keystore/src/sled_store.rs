@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use identity::{Name, PublicKey, Secret};
 
+use crate::audit::{self, Event, Happened, Head, Trail};
 use crate::directory::{self, sync_directory};
 use crate::log::{self, Contents, Log};
 use crate::rows::{self, Sealed, Summary, Writes, damaged};
@@ -31,7 +32,7 @@ impl Sled {
     /// was acknowledged, this fails and the store is as it was.
     pub fn open(directory: &Directory, now: Now) -> Result<Self, StoreError> {
         let open = || {
-            let (disk, state) = Disk::open(directory)?;
+            let (disk, state) = Disk::open(directory, now)?;
             let watchers = Watchers::default();
             let mut store = Self {
                 state,
@@ -53,6 +54,12 @@ impl Sled {
     #[cfg(test)]
     pub(crate) fn set_format(&mut self, format: u32) {
         self.disk.log.set_format(format);
+    }
+
+    /// Its audit log.
+    #[cfg(test)]
+    pub(crate) fn trail(&mut self) -> &mut Trail {
+        &mut self.disk.trail
     }
 
     /// Makes the next write fail when sled has done its part.
@@ -109,19 +116,24 @@ impl Keystore for Sled {
             disk,
         } = self;
         let asked_for = groups.is_empty();
-        let results = state::run(state, watchers, now, groups, |state, rows| {
+        let results = state::run(state, watchers, now, groups, |state, staged| {
             let seen = if asked_for {
                 state.unwritten()
             } else {
                 Vec::new()
             };
             let clock = disk.is_clock_due(state, asked_for);
-            if rows.is_empty() && seen.is_empty() && !clock {
+            let rows = staged.rows();
+            if asked_for {
+                disk.trail.sync()?;
+            }
+            let untidy = asked_for && disk.trail.is_untidy();
+            if rows.is_empty() && seen.is_empty() && !clock && !untidy {
                 return Ok(());
             }
             // A row that was set just now holds what was seen, too.
             let rows: Vec<Row> = seen.into_iter().chain(rows.iter().cloned()).collect();
-            disk.keep(state, &rows)
+            disk.keep(state, &rows, staged.happened(now))
         })?;
         if asked_for {
             state.written();
@@ -140,7 +152,12 @@ impl Keystore for Sled {
             let at_ms = now.wall_ms;
             self.state.see(&key, Seen { at_ms, from });
         }
-        Ok(())
+        self.disk.trail.note(Happened {
+            at_ms: now.wall_ms,
+            by: Actor::Host,
+            epoch: None,
+            event: Event::of_note(note, &self.state),
+        })
     }
 
     fn rehearse(
@@ -151,6 +168,10 @@ impl Keystore for Sled {
     ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
         self.disk.usable()?;
         self.state.rehearse(now, by, changes)
+    }
+
+    fn audit_head(&self) -> Option<Head> {
+        Some(self.disk.trail.head())
     }
 
     fn snapshot(&mut self, now: Now, folder: &Path) -> Result<Epoch, StoreError> {
@@ -171,6 +192,7 @@ impl Keystore for Sled {
 struct Disk {
     log: Log,
     summary: Summary,
+    trail: Trail,
     /// The summary that was acknowledged last; written after it is durable and not waited for.
     acknowledged: File,
     window_keys: PathBuf,
@@ -183,9 +205,10 @@ struct Disk {
 }
 
 impl Disk {
-    fn open(directory: &Directory) -> Result<(Self, State), StoreError> {
+    fn open(directory: &Directory, now: Now) -> Result<(Self, State), StoreError> {
         let store = directory.subdirectory("store").map_err(refused)?;
         let window_keys = directory.subdirectory("windowkeys").map_err(refused)?;
+        let trail = directory.subdirectory(audit::FOLDER).map_err(refused)?;
         let acknowledged_path = directory.path().join("acknowledged");
         let acknowledged = read_acknowledged(&acknowledged_path)?;
 
@@ -201,13 +224,17 @@ impl Disk {
                         &error,
                     )
                 })
-                .and_then(|()| open_log(&rehearsal, acknowledged))
-                .map(drop);
+                .and_then(|()| {
+                    let (_, (_, rows)) = open_log(&rehearsal, acknowledged)?;
+                    let (.., outbox) = rows::assemble(&rows)?;
+                    Trail::rehearse(&trail, &outbox)
+                });
             remove_all(&rehearsal)?;
             rehearsed?;
         }
         let (mut log, (summary, rows)) = open_log(&store, acknowledged)?;
-        let (mut state, sealed) = rows::assemble(&rows)?;
+        let (mut state, sealed, outbox) = rows::assemble(&rows)?;
+        let trail = Trail::open(trail, &outbox, now.wall_ms)?;
 
         let mut found = summary.unwrap_or_default();
         if summary.is_none() {
@@ -230,6 +257,7 @@ impl Disk {
         let mut disk = Self {
             log,
             summary: found,
+            trail,
             acknowledged: open_acknowledged(&acknowledged_path, &found)?,
             window_keys,
             openings,
@@ -248,7 +276,7 @@ impl Disk {
             for row in &lost {
                 state.set(row.clone());
             }
-            disk.keep(&state, &lost)?;
+            disk.keep(&state, &lost, [])?;
         }
         Ok((disk, state))
     }
@@ -270,11 +298,18 @@ impl Disk {
             && state.all_windows().any(|window| window.ended.is_none())
     }
 
-    /// Makes rows durable, all of them or none.
-    fn keep(&mut self, state: &State, rows: &[Row]) -> Result<(), StoreError> {
+    /// Makes rows durable, and the records of what has made them, all of them or none.
+    fn keep(
+        &mut self,
+        state: &State,
+        rows: &[Row],
+        happened: impl IntoIterator<Item = Happened>,
+    ) -> Result<(), StoreError> {
         // Until the log is asked to write, nothing has happened, and the store stays usable.
         let mut openings = self.openings.clone();
-        let writes = self.encode(state, rows, &mut openings)?;
+        let mut staged = self.trail.stage(happened)?;
+        let mut writes = self.encode(state, rows, &mut openings)?;
+        writes.append(&mut staged.rows);
         self.log.reserve(writes.len())?;
 
         let State {
@@ -292,6 +327,7 @@ impl Disk {
             return Err(error);
         }
         self.summary = summary;
+        self.trail.committed(staged);
         // What follows cannot undo what is durable, so it cannot fail either: key files without a
         // window go at the next opening at the latest, and the note may lag behind.
         if openings != self.openings {

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Event, Happened};
 use crate::{
     Actor, Added, ApplyError, Change, Denied, Entry, Epoch, Group, Now, Scope, Seen, Standing,
     StoreError, Told, Watch, Window, WindowEnd, WindowId, entry, rules,
@@ -71,7 +72,7 @@ pub(crate) struct Staged {
     rows: Vec<Row>,
     undo: Vec<Row>,
     epoch_before: u64,
-    told: Vec<Told>,
+    told: Vec<(Told, Vec<Event>)>,
     results: Vec<Result<Epoch, ApplyError>>,
 }
 
@@ -217,11 +218,7 @@ impl State {
             self.set_all(rows, &mut staged);
             if let Some(change) = change {
                 self.epoch += 1;
-                staged.told.push(Told {
-                    epoch: Epoch(self.epoch),
-                    by: Actor::Host,
-                    change,
-                });
+                staged.tell(self, Actor::Host, change);
             }
         }
         for group in groups {
@@ -244,11 +241,7 @@ impl State {
                 Ok(rows) => {
                     self.set_all(rows, staged);
                     self.epoch += 1;
-                    staged.told.push(Told {
-                        epoch: Epoch(self.epoch),
-                        by: by.clone(),
-                        change: change.clone(),
-                    });
+                    staged.tell(self, by.clone(), change.clone());
                 }
                 Err(error) => {
                     staged.rows.truncate(rows);
@@ -350,6 +343,25 @@ impl Staged {
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
+
+    /// A change of which the state is what has become.
+    fn tell(&mut self, state: &State, by: Actor, change: Change) {
+        let events = Event::of_change(&change, state);
+        let epoch = Epoch(state.epoch);
+        self.told.push((Told { epoch, by, change }, events));
+    }
+
+    /// What is to be recorded.
+    pub(crate) fn happened(&self, now: Now) -> impl Iterator<Item = Happened> {
+        self.told.iter().flat_map(move |(told, events)| {
+            events.iter().map(move |event| Happened {
+                at_ms: now.wall_ms,
+                by: told.by.clone(),
+                epoch: Some(told.epoch),
+                event: event.clone(),
+            })
+        })
+    }
 }
 
 /// Those who are told of every change.
@@ -365,7 +377,7 @@ impl Watchers {
 
     /// Tells what has become durable, and gives the results of the groups.
     pub(crate) fn tell(&mut self, staged: Staged) -> Vec<Result<Epoch, ApplyError>> {
-        for told in staged.told {
+        for (told, _) in staged.told {
             self.0.retain(|watcher| watcher.send(told.clone()).is_ok());
         }
         staged.results
@@ -378,10 +390,10 @@ pub(crate) fn run(
     watchers: &mut Watchers,
     now: Now,
     groups: &[Group<'_>],
-    keep: impl FnOnce(&State, &[Row]) -> Result<(), StoreError>,
+    keep: impl FnOnce(&State, &Staged) -> Result<(), StoreError>,
 ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError> {
     let staged = state.stage(now, groups);
-    if let Err(error) = keep(state, staged.rows()) {
+    if let Err(error) = keep(state, &staged) {
         state.take_back(staged);
         return Err(error);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use identity::{Name, PublicKey};
+use keystore::audit::Head;
 use keystore::{
     Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed,
     OpenWindow, Sled, Window,
@@ -117,6 +118,13 @@ impl Admin {
     pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
         match self.ask(ToHost::HostKey).await? {
             FromHost::HostKey(key) => Ok(key),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    pub(super) async fn audit_head(&mut self) -> Result<Option<Head>, Failure> {
+        match self.ask(ToHost::AuditHead).await? {
+            FromHost::AuditHead(head) => Ok(head),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -259,6 +267,7 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             let changed = kept.change(&tag, now.wall_ms, change, rehearsal);
             FromHost::HostKeyChanged(changed.or_exit(Exit::Keystore)?.0)
         }
+        ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say.
         ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),
     })

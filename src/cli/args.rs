@@ -14,6 +14,7 @@ use identity::{Name, NameError};
 use keystore::Scope;
 
 use super::address::Server;
+use super::audit::{Audit, Explain};
 use super::{duration, exit::Exit};
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
@@ -89,6 +90,10 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    /// What happened: every change and who made it, who came and who was refused
+    #[command(subcommand)]
+    Audit(Audit),
+    Explain(Explain),
     /// Write the whole keystore to one file that only a passphrase opens
     Backup(Backup),
     Restore(Restore),

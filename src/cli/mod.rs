@@ -6,6 +6,7 @@
 mod address;
 mod admin;
 mod args;
+mod audit;
 mod backup;
 mod connect;
 mod demo;
@@ -66,6 +67,8 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Audit(audit) => wait(audit::run(audit, &state_dir(global)?, &out)),
+        Command::Explain(explain) => audit::explain(&explain, &state_dir(global)?, &out),
         Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
         Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),

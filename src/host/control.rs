@@ -169,6 +169,10 @@ impl Host {
                     drop(reply.send(FromHost::Status(host.status(highest))));
                 })
             }),
+            ToHost::AuditHead => self.store.read(|keystore, _| {
+                let head = keystore.audit_head();
+                Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))
+            }),
         }
     }
 

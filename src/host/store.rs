@@ -73,18 +73,23 @@ impl<H: 'static> Store<H> {
         };
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
             let mut keeper = Keeper::new(keystore, clock, hear, look);
+            let mut settled = Instant::now();
             loop {
-                match queue.recv_timeout(SETTLE) {
+                // However busy it is.
+                match queue.recv_timeout(SETTLE.saturating_sub(settled.elapsed())) {
                     Ok(first) => {
                         let more = queue.try_iter().take(MAX_BATCH);
                         let batch = std::iter::once(first).chain(more).collect();
                         deliver(all(keeper.work(batch)));
+                        if settled.elapsed() < SETTLE {
+                            continue;
+                        }
                     }
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        deliver(all(keeper.settle()));
-                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
+                deliver(all(keeper.settle()));
+                settled = Instant::now();
             }
             keeper.settle();
         })?;
@@ -322,7 +327,7 @@ fn again(error: &StoreError) -> StoreError {
     }
 }
 
-/// After so much quiet, what time alone has done is made durable.
+/// How often what nobody waits for is made durable: notes, and what time alone has done.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// How many jobs are worked through before results are given back.

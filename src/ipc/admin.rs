@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use identity::{Name, PublicKey};
+use keystore::audit::Head;
 use keystore::{Change, Entry, HostKeyChange, Listed, Window};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub enum ToHost {
     Snapshot(PathBuf),
     /// The host's own public key.
     HostKey,
+    /// The last record of the audit log.
+    AuditHead,
     /// What runs.
     Status,
     /// The host's own keys under all tags.
@@ -55,6 +58,8 @@ pub enum FromHost {
     Windows(Vec<Window>),
     /// To [`ToHost::HostKey`].
     HostKey(PublicKey),
+    /// To [`ToHost::AuditHead`]; `None`: it keeps no log.
+    AuditHead(Option<Head>),
     /// To [`ToHost::Status`].
     Status(Status),
     /// To [`ToHost::Snapshot`]: done.

@@ -306,11 +306,12 @@ impl Host {
         }
     }
 
-    /// Asks it to end; it has to end well.
+    /// Asks it to end; it has to end well. Gives what is needed to start it again.
     #[track_caller]
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self) -> Moonport {
         let ended = self.process.terminate();
         assert_eq!(ended.code, 0, "{}", ended.text());
+        self.from
     }
 
     /// Kills it without a word, waits until its children have followed, and gives what is needed

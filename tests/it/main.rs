@@ -10,6 +10,7 @@
 
 mod a12peer;
 mod attacks;
+mod audit;
 mod backup;
 mod crowd;
 mod docs;

@@ -67,7 +67,13 @@ fn child() {
     let mut out = io::stdout();
     for i in calls_in(&mut store).. {
         let (now, changes) = call(i);
+        // Notes before it, and the file made durable now and then, at any moment of which it may die.
+        store.note(now, audit::refused(i)).unwrap();
+        if i % 7 == 0 {
+            store.settle(now).unwrap();
+        }
         store.apply(now, &ADMIN, &changes).unwrap();
+        store.note(now, audit::refused(i + 1)).unwrap();
         if writeln!(out, "ack {}", i + 1)
             .and_then(|()| out.flush())
             .is_err()
@@ -88,6 +94,7 @@ fn i6_a_kill_while_it_begins_leaves_a_store_that_opens() {
         child.wait().unwrap();
         let mut store = sled(&dir, at(0));
         let calls = calls_in(&mut store);
+        audit::is_complete(&dir.path().join("state"), &mut store);
         store.apply(call(calls).0, &ADMIN, &call(calls).1).unwrap();
     }
 }
@@ -159,6 +166,7 @@ fn i6_acknowledged_changes_survive_kill_9() {
         }
         let now = call(calls).0;
         assert_eq!(seen(&store, now), seen(&expected, now), "round {round}");
+        audit::is_complete(&state, &mut store);
         done = calls;
     }
     assert!(done > 100, "only {done} calls, so little was tried");

@@ -1,5 +1,6 @@
 //! What a user of the keystore notices, backend by backend.
 
+mod audit;
 mod backup;
 mod contract;
 mod crash;

@@ -95,7 +95,7 @@ proptest! {
             }
         }
         let rows: Vec<_> = disk.into_iter().filter_map(|(key, new)| Some((key, new?))).collect();
-        let (mut read, _) = rows::assemble(&rows).unwrap();
+        let (mut read, ..) = rows::assemble(&rows).unwrap();
         for (id, secret) in secrets {
             read.set(Row::Secret(id, secret));
         }

@@ -215,6 +215,8 @@ fn walk(
         highest: now.wall_ms,
         ..Model::default()
     };
+    // The clock may be set back before anything else happens.
+    store.settle(now).unwrap();
     let mut admitted = 0;
     for step in 0..steps {
         match random.below(12) {

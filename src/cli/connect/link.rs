@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use identity::PublicKey;
+use identity::{PublicKey, Reference};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
@@ -97,6 +97,11 @@ impl Link {
     /// The key that the server claims, once it has; [`Event::Proved`] says that it holds it.
     pub(super) fn server(&self) -> Option<PublicKey> {
         self.keys.server
+    }
+
+    /// What both sides can call this attempt.
+    pub(super) fn reference(&self) -> Reference {
+        self.machine.reference()
     }
 
     /// Wants something done. What is to be sent for it goes out with [`next`](Self::next).

@@ -71,11 +71,15 @@ async fn connect(
         let talk = Talk::new(link, args, &plan, &known, out);
         match talk.run().await? {
             Ended::Done => return Ok(Exit::Done),
-            Ended::Refused(why) => {
+            Ended::Refused(why, reference) => {
                 let own = own.public().map(|key| key.to_string()).unwrap_or_default();
                 return Err(Failure::because(
                     Exit::Refused,
-                    format_args!("{}: {why} (our key: {own})", plan.address),
+                    format_args!(
+                        "{}: {why} (our key: {own}; reference {reference}: the admin over there can \
+                         ask `moonport explain {reference}`)",
+                        plan.address
+                    ),
                 ));
             }
             Ended::Failed(exit, why) => {

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use identity::PublicKey;
+use identity::{PublicKey, Reference};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,8 +24,8 @@ use crate::wire::{Error, Violation};
 pub(super) enum Ended {
     /// As it should.
     Done,
-    /// The other side does not want us.
-    Refused(&'static str),
+    /// The other side does not want us; its admin can look up why.
+    Refused(&'static str, Reference),
     /// Something went wrong.
     Failed(Exit, String),
     /// It has not begun: nothing is known of the other side's key.
@@ -274,11 +274,15 @@ impl<'a> Talk<'a> {
             ),
             (End::Closed, Stage::Handshake) => Ended::Refused(
                 "closed by the other side before the handshake ended: not accepted there, or wrong secret",
+                self.link.reference(),
             ),
             (End::Closed, Stage::Established) => Ended::Refused(
                 "closed by the other side before it let us in: not accepted there, or turned away",
+                self.link.reference(),
             ),
-            (End::Closed, Stage::Proved) => Ended::Refused("turned away by the other side"),
+            (End::Closed, Stage::Proved) => {
+                Ended::Refused("turned away by the other side", self.link.reference())
+            }
             (End::Closed, Stage::Active) if self.leaving.is_none() => Ended::Failed(
                 Exit::Failed,
                 "the other side has closed the connection".into(),

@@ -1,0 +1,246 @@
+//! A record in one line, for people.
+
+use std::time::Duration;
+
+use identity::PublicKey;
+use keystore::audit::{Event, Record};
+use keystore::{Farewell, Reason, WindowEnd};
+
+use super::time;
+use super::users::Users;
+use crate::cli::duration;
+use crate::cli::output::{count, printable};
+
+/// When, who, what.
+pub(super) fn line(record: &Record, users: &Users, color: bool) -> String {
+    let text = printable(&what(&record.event, users));
+    let text = match paint(&record.event) {
+        Some(code) if color => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        _ => text,
+    };
+    let who = printable(&users.name(&record.by));
+    format!("{}  {who}  {text}", time::text(record.at_ms))
+}
+
+/// What happened, in a few words.
+fn what(event: &Event, users: &Users) -> String {
+    match event {
+        Event::Accept {
+            key,
+            label,
+            scope,
+            imported,
+        } => {
+            let imported = if *imported { ", from a file" } else { "" };
+            format!(
+                "accepted {} for {}{imported}",
+                named(key, label),
+                scope.as_str()
+            )
+        }
+        Event::Unscope { key, label, scope } => {
+            format!(
+                "accepts {} no longer for {}",
+                named(key, label),
+                scope.as_str()
+            )
+        }
+        Event::Label {
+            key,
+            label: Some(label),
+        } => format!("called {key} {label:?}"),
+        Event::Label { key, label: None } => format!("took the label of {key} away"),
+        Event::Comment {
+            key,
+            label,
+            comment: Some(comment),
+        } => {
+            format!("said of {}: {comment:?}", named(key, label))
+        }
+        Event::Comment {
+            key,
+            label,
+            comment: None,
+        } => {
+            format!("took the comment on {} away", named(key, label))
+        }
+        Event::Expire {
+            key,
+            label,
+            expires_ms: Some(ms),
+        } => {
+            format!("lets {} expire at {}", named(key, label), time::text(*ms))
+        }
+        Event::Expire {
+            key,
+            label,
+            expires_ms: None,
+        } => {
+            format!("lets {} expire no more", named(key, label))
+        }
+        Event::Disable { key, label } => format!("disabled {}", named(key, label)),
+        Event::Enable { key, label } => format!("enabled {}", named(key, label)),
+        Event::Revoke { key, label } => format!("revoked {}", named(key, label)),
+        Event::Ban { key, label } => format!("banned {}", named(key, label)),
+        Event::Unban { key, label } => format!("lifted the ban on {}", named(key, label)),
+        Event::Remove { key } => format!("removed {key}"),
+        Event::WindowOpen {
+            window,
+            name,
+            label,
+            count: keys,
+            lasts_ms,
+            ..
+        } => {
+            let label = label
+                .as_ref()
+                .map(|label| format!(" ({label})"))
+                .unwrap_or_default();
+            let lasts = duration::text(Duration::from_millis(*lasts_ms));
+            format!(
+                "opened window {window}{label} of {name} for {} and {lasts}",
+                count(*keys, "key")
+            )
+        }
+        Event::Enrol {
+            window,
+            name,
+            key,
+            label,
+            opened_by,
+        } => format!(
+            "let {} in for {name} by window {window}, which {} opened",
+            named(key, label),
+            users.name_of(opened_by)
+        ),
+        Event::WindowEnd { window, name, why } => {
+            format!("window {window} of {name} {}", ended(*why))
+        }
+        Event::Guesses {
+            window,
+            name,
+            guesses,
+            ..
+        } => format!("wrong guesses at window {window} of {name} so far: {guesses}"),
+        Event::Started { pid, version } => format!("started: version {version}, process {pid}"),
+        Event::Admitted {
+            name,
+            key,
+            label,
+            source,
+            session,
+            window,
+            opened_by,
+            enrolled,
+        } => {
+            let how = match (window, opened_by) {
+                (Some(window), Some(by)) => {
+                    let when = if *enrolled { "just now" } else { "once" };
+                    let by = users.name_of(by);
+                    format!(", who came {when} by window {window} of {by}")
+                }
+                _ => String::new(),
+            };
+            let key = named(key, label);
+            format!("admitted {key} to {name} from {source} as session {session}{how}")
+        }
+        Event::Left {
+            name,
+            key,
+            label,
+            session,
+            why,
+        } => {
+            format!(
+                "session {session} of {} on {name} ended: {}",
+                named(key, label),
+                farewell(*why)
+            )
+        }
+        Event::Refused {
+            name,
+            key,
+            label,
+            source,
+            reason,
+            reference,
+        } => {
+            let who = key
+                .as_ref()
+                .map_or_else(|| "somebody".to_owned(), |key| named(key, label));
+            let reference = reference
+                .map(|it| format!(" (reference {it})"))
+                .unwrap_or_default();
+            format!(
+                "refused {who} at {name} from {source}: {}{reference}",
+                short(*reason)
+            )
+        }
+        Event::RefusedMore { name, count } => format!("refused {count} more at {name}"),
+        Event::BeganAnew => "began anew: an admin said that the records before are gone".into(),
+    }
+}
+
+/// A key, and what it was called then.
+pub(super) fn named(key: &PublicKey, label: &Option<String>) -> String {
+    match label {
+        Some(label) => format!("{key} ({label})"),
+        None => key.to_string(),
+    }
+}
+
+fn ended(why: WindowEnd) -> &'static str {
+    match why {
+        WindowEnd::Spent => "is spent: it has let in as many as it may",
+        WindowEnd::Expired => "has expired",
+        WindowEnd::Closed => "was closed",
+        WindowEnd::Replaced => "was replaced by another one",
+        WindowEnd::Guessed => "was shut, after too many wrong guesses",
+    }
+}
+
+fn farewell(why: Farewell) -> &'static str {
+    match why {
+        Farewell::Peer => "it left, or its connection broke",
+        Farewell::Script => "the script ended it",
+        Farewell::Revoked => "its key is not accepted any more",
+        Farewell::Frameserver => "its frameserver ended",
+    }
+}
+
+/// A reason in a few words.
+pub(super) fn short(reason: Reason) -> &'static str {
+    match reason {
+        Reason::WrongSecret => "wrong secret",
+        Reason::Protocol => "not what the protocol says",
+        Reason::TooSlow => "too slow",
+        Reason::UnknownKey => "unknown key",
+        Reason::OutOfScope => "accepted for other names only",
+        Reason::Disabled => "disabled",
+        Reason::Revoked => "revoked",
+        Reason::Banned => "banned",
+        Reason::Expired => "expired",
+        Reason::WindowShut => "the window is shut",
+        Reason::NotProved => "the key was not proved",
+        Reason::TooMany => "too many sessions or connections",
+        Reason::TurnedAway => "turned away by the script",
+        Reason::Keystore => "the keystore does not work",
+    }
+}
+
+/// The colour of what stands out.
+fn paint(event: &Event) -> Option<u8> {
+    match event {
+        Event::Refused { .. } | Event::RefusedMore { .. } | Event::BeganAnew => Some(31),
+        Event::Admitted { .. }
+        | Event::Accept { .. }
+        | Event::Enrol { .. }
+        | Event::Enable { .. } => Some(32),
+        Event::Disable { .. }
+        | Event::Revoke { .. }
+        | Event::Ban { .. }
+        | Event::Remove { .. }
+        | Event::Unscope { .. } => Some(33),
+        _ => None,
+    }
+}
