@@ -20,6 +20,7 @@
 mod change;
 mod directory;
 mod entry;
+mod format1;
 mod log;
 mod memory;
 mod note;
@@ -229,6 +230,9 @@ pub enum StoreError {
         /// The number this program writes.
         known: u32,
     },
+    /// What an earlier version wrote does not fit this one.
+    #[error("the keystore cannot be brought to this program's format: {0}; nothing was touched")]
+    Upgrade(String),
     /// An earlier call failed, so what the store holds is not known until it is opened again.
     #[error("the keystore is shut since it failed ({0}): start the host again")]
     Shut(String),

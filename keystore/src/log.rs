@@ -7,61 +7,101 @@
 //! * Values above an eighth of a megabyte go to files in `blobs/` that sled never syncs. Our rows
 //!   are so small that a page of sixteen stays far below.
 //! * It panics on some damage, so nothing of it is called but through [`contain`].
+//! * It forgets to wake whoever waits for a write if that write fails when the last of those who
+//!   filled its buffer leaves it (`exit_reservation`); hence the thread, and the limit to waiting.
 //! * No thread of its own flushes in the background; with one, concurrent flushes can wait for
 //!   each other for ever.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+use rustix::fs::{FallocateFlags, fallocate};
 use sled::{Batch, Config, Db};
 
-use crate::StoreError;
+use crate::directory::sync_directory;
 use crate::rows::{FORMAT, FORMAT_ROW, SUMMARY_ROW, Summary, Writes, damaged, decoded, encoded};
+use crate::{StoreError, format1};
 
-/// An open log.
+/// An open log. A thread of its own does what sled does, so that a disk that does not answer, or a
+/// lost wake-up of sled's, holds up nobody for ever.
 #[derive(Debug)]
 pub(crate) struct Log {
-    /// `None` only while it is dropped.
-    db: Option<Db>,
-    data: File,
+    /// `None` once it is closed.
+    jobs: Option<mpsc::Sender<Job>>,
+    /// Ends when the thread does.
+    end: Option<mpsc::Receiver<()>>,
+    data: Arc<File>,
     /// Up to where the file's blocks are allocated, and how long it was then.
     room: (u64, u64),
+    /// What is left in memory differs from what is on the disk, or nobody knows.
+    unclean: AtomicBool,
 }
 
-/// What was in it: the summary, unless it is new, and all rows it speaks of.
-pub(crate) type Contents = (Option<Summary>, Vec<(Vec<u8>, Vec<u8>)>);
+/// What the thread does next.
+type Job = Box<dyn FnOnce(&Db) + Send>;
+
+/// What was in it.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Of this program, or of an earlier one that can be upgraded.
+    pub(crate) format: u32,
+    /// `None`: it is new.
+    pub(crate) summary: Option<Summary>,
+    /// All rows that the summary speaks of, in order.
+    pub(crate) rows: Vec<RawRow>,
+}
+
+/// A row's key and value.
+pub(crate) type RawRow = (Vec<u8>, Vec<u8>);
 
 impl Log {
     /// Opens what is in a folder, or begins, and reads all of it.
     pub(crate) fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
         tidy(folder)?;
-        let db = contain(|| {
-            Config::new()
-                .path(folder)
-                .flush_every_ms(None)
-                .cache_capacity(CACHE)
-                .open()
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (opened, wait) = mpsc::channel();
+        let (ending, end) = mpsc::channel();
+        let place = folder.to_owned();
+        thread::Builder::new().name("sled".into()).spawn(move || {
+            let _ending = ending;
+            let db = match open(&place) {
+                Ok((db, contents)) => {
+                    // Whoever gave up waiting drops the queue, too.
+                    let _ = opened.send(Ok(contents));
+                    db
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            queue.into_iter().for_each(|job| job(&db));
+            // It writes what is left, which after an error can fail again; all that was
+            // acknowledged is on the disk.
+            let _ = contain(|| {
+                drop(db);
+                Ok(())
+            });
         })?;
-        let mut contents = Vec::new();
-        contain(|| {
-            for row in db.iter() {
-                let (key, value) = row?;
-                contents.push((key.to_vec(), value.to_vec()));
-            }
-            Ok(())
-        })?;
+        let contents = wait.recv_timeout(OPENING).map_err(|_| silent(OPENING))??;
         let data = OpenOptions::new()
             .read(true)
             .write(true)
             .open(folder.join("db"))?;
         Ok((
             Self {
-                db: Some(db),
-                data,
+                jobs: Some(jobs),
+                end: Some(end),
+                data: Arc::new(data),
                 room: (0, 0),
+                unclean: AtomicBool::new(false),
             },
             check(contents)?,
         ))
@@ -70,55 +110,69 @@ impl Log {
     /// Writes rows and the summary that then holds, all or nothing, durable when this returns.
     /// After an error nobody knows what will be found.
     pub(crate) fn write(&self, summary: &mut Summary, writes: Writes) -> Result<(), StoreError> {
-        let Some(db) = &self.db else {
-            return Err(damaged("it is closed"));
-        };
-        let mut next = Summary {
+        let data = Arc::clone(&self.data);
+        let next = Summary {
             commit: summary.commit + 1,
             ..*summary
         };
-        contain(|| {
-            let mut batch = Batch::default();
-            for (key, value) in writes {
-                if let Some(old) = db.get(&key)? {
-                    next.toggle(&key, &old);
-                }
-                match value {
-                    Some(value) => {
-                        next.toggle(&key, &value);
-                        batch.insert(key, value);
-                    }
-                    None => batch.remove(key),
-                }
-            }
-            let bytes = |error: StoreError| sled::Error::Unsupported(error.to_string());
-            if let Some(format) = encoded(Some(&FORMAT)).map_err(bytes)? {
-                batch.insert(FORMAT_ROW, format);
-            }
-            if let Some(summary) = encoded(Some(&next)).map_err(bytes)? {
-                batch.insert(SUMMARY_ROW, summary);
-            }
-            db.apply_batch(batch)?;
-            db.flush()
+        *summary = self.ask(move |db| {
+            let next = put(db, next, writes)?;
+            data.sync_data()?;
+            Ok(next)
         })?;
-        fdatasync(&self.data).map_err(io::Error::from)?;
-        *summary = next;
         Ok(())
+    }
+
+    /// Has the thread do something, and waits for it, but not for ever.
+    fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, wait) = mpsc::channel();
+        let job: Job = Box::new(move |db| _ = done.send(job(db)));
+        let given = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        if !given {
+            return Err(damaged("it is closed"));
+        }
+        let limit = limit();
+        let result = wait
+            .recv_timeout(limit)
+            .unwrap_or_else(|_| Err(silent(limit)));
+        if result.is_err() {
+            self.unclean.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Ends its thread. Gives whether all that it held is on the disk.
+    pub(crate) fn close(&mut self) -> bool {
+        drop(self.jobs.take());
+        let end = self.end.take();
+        let ended = end.is_some_and(|end| {
+            end.recv_timeout(limit()) == Err(mpsc::RecvTimeoutError::Disconnected)
+        });
+        ended && !self.unclean.load(Ordering::Relaxed)
     }
 
     /// Makes it look as if another version had written it.
     #[cfg(test)]
     pub(crate) fn set_format(&self, format: u32) {
-        let db = self.db.as_ref().unwrap();
-        db.insert(FORMAT_ROW, encoded(Some(&format)).unwrap().unwrap())
-            .unwrap();
-        db.flush().unwrap();
+        self.ask(move |db| {
+            db.insert(FORMAT_ROW, encoded(Some(&format)).unwrap().unwrap())
+                .unwrap();
+            db.flush().unwrap();
+            Err::<(), _>(damaged("by another version"))
+        })
+        .unwrap_err();
     }
 
     /// Makes the next write fail when sled has done its part.
     #[cfg(test)]
     pub(crate) fn break_sync(&mut self, not_a_file: File) {
-        self.data = not_a_file;
+        self.data = Arc::new(not_a_file);
         self.room = (u64::MAX, 0);
     }
 
@@ -144,19 +198,94 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let db = self.db.take();
-        // It writes what is left, which after an error can fail again; all that was acknowledged
-        // is on the disk.
-        let _ = contain(|| {
-            drop(db);
-            Ok(())
-        });
+        self.close();
     }
+}
+
+/// Opens sled's files and reads all rows.
+fn open(folder: &Path) -> Result<(Db, Vec<RawRow>), StoreError> {
+    let config = Config::new()
+        .path(folder)
+        .flush_every_ms(None)
+        .cache_capacity(CACHE);
+    let mut patience = 200;
+    contain(|| {
+        let db = loop {
+            match config.open() {
+                // Nobody works here but us; a child of ours may still hold it until it execs.
+                Err(sled::Error::Io(error)) if is_locked(&error) && patience > 0 => {
+                    patience -= 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
+                opened => break opened?,
+            }
+        };
+        let mut contents = Vec::new();
+        for row in db.iter() {
+            let (key, value) = row?;
+            contents.push((key.to_vec(), value.to_vec()));
+        }
+        Ok((db, contents))
+    })
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
+}
+
+/// Writes rows, and the summary as it then is.
+fn put(db: &Db, mut next: Summary, writes: Writes) -> Result<Summary, StoreError> {
+    contain(|| {
+        let mut batch = Batch::default();
+        for (key, value) in writes {
+            if let Some(old) = db.get(&key)? {
+                next.toggle(&key, &old);
+            }
+            match value {
+                Some(value) => {
+                    next.toggle(&key, &value);
+                    batch.insert(key, value);
+                }
+                None => batch.remove(key),
+            }
+        }
+        let bytes = |error: StoreError| sled::Error::Unsupported(error.to_string());
+        if let Some(format) = encoded(Some(&FORMAT)).map_err(bytes)? {
+            batch.insert(FORMAT_ROW, format);
+        }
+        if let Some(summary) = encoded(Some(&next)).map_err(bytes)? {
+            batch.insert(SUMMARY_ROW, summary);
+        }
+        db.apply_batch(batch)?;
+        db.flush()?;
+        Ok(next)
+    })
+}
+
+/// The hash of all files of a folder, by their names.
+pub(crate) fn hash(folder: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {
+    let files = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let mut names: Vec<_> = files.iter().map(DirEntry::file_name).collect();
+    names.sort();
+    for name in names {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            hash(&path, hasher)?;
+            continue;
+        }
+        let file = File::open(&path)?;
+        let lens = [name.len() as u64, file.metadata()?.len()];
+        lens.iter()
+            .for_each(|len| _ = hasher.update(&len.to_le_bytes()));
+        hasher.update(name.as_encoded_bytes());
+        hasher.update_reader(file)?;
+    }
+    Ok(())
 }
 
 /// Copies a log's files to a new folder.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
+    DirBuilder::new().mode(0o700).create(to)?;
     for file in fs::read_dir(from)? {
         let file = file?;
         let to = to.join(file.file_name());
@@ -167,6 +296,19 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until all files of a folder are on the disk, and their names.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        if file.file_type()?.is_dir() {
+            sync(&file.path())?;
+        } else {
+            File::open(file.path())?.sync_all()?;
+        }
+    }
+    sync_directory(folder)
 }
 
 /// Removes the snapshots that were still being written when a process was killed: sled would take
@@ -185,9 +327,13 @@ fn tidy(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn check(contents: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Contents, StoreError> {
+fn check(contents: Vec<RawRow>) -> Result<Contents, StoreError> {
     if contents.is_empty() {
-        return Ok((None, Vec::new()));
+        return Ok(Contents {
+            format: FORMAT,
+            summary: None,
+            rows: Vec::new(),
+        });
     }
     let (own, rows): (Vec<_>, Vec<_>) = contents
         .into_iter()
@@ -197,12 +343,12 @@ fn check(contents: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Contents, StoreError> {
             .find(|(key, _)| key == wanted)
             .map(|(_, value)| value)
     };
-    let found: u32 = own(FORMAT_ROW)
+    let format: u32 = own(FORMAT_ROW)
         .and_then(|value| decoded(value))
         .ok_or_else(|| damaged("the row that says its format is missing"))?;
-    if found != FORMAT {
+    if !matches!(format, format1::FORMAT | FORMAT) {
         return Err(StoreError::Format {
-            found,
+            found: format,
             known: FORMAT,
         });
     }
@@ -217,7 +363,11 @@ fn check(contents: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Contents, StoreError> {
     if sum != summary {
         return Err(damaged("some rows are missing, or older than others"));
     }
-    Ok((Some(summary), rows))
+    Ok(Contents {
+        format,
+        summary: Some(summary),
+        rows,
+    })
 }
 
 /// Calls sled. A panic of it is an error like any other.
@@ -238,6 +388,32 @@ fn contain<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
         }
     }
 }
+
+fn silent(after: Duration) -> StoreError {
+    StoreError::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the disk has not answered for {} s", after.as_secs()),
+    ))
+}
+
+/// How long a write may take. sled does not wake whoever waits for some of the writes that failed.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(not(test))]
+fn limit() -> Duration {
+    LIMIT
+}
+
+/// Tests that wait for it wait less.
+#[cfg(test)]
+fn limit() -> Duration {
+    let ms = std::env::var("KEYSTORE_LIMIT_MS").ok();
+    let ms = ms.and_then(|text| text.parse().ok());
+    ms.map_or(LIMIT, Duration::from_millis)
+}
+
+/// How long a log may take to be opened, all of which is read.
+const OPENING: Duration = Duration::from_secs(600);
 
 /// For sled's cache of pages, bytes; the state is in memory anyway.
 const CACHE: u64 = 16 << 20;

@@ -56,8 +56,8 @@ pub(crate) struct Sealed {
 }
 
 // In this order windows come before what hangs on them.
-const KEY: u8 = b'K';
-const WINDOW: u8 = b'W';
+pub(crate) const KEY: u8 = b'K';
+pub(crate) const WINDOW: u8 = b'W';
 const SECRET: u8 = b'X';
 const ENROLLED: u8 = b'Y';
 const BARRED: u8 = b'Z';

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use identity::{Name, PublicKey, Secret};
 
 use crate::directory::{self, sync_directory};
-use crate::log::{self, Contents, Log};
+use crate::log::{self, Contents, Log, RawRow};
 use crate::rows::{self, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
 use crate::{
     Actor, ApplyError, Change, Denied, Directory, Entry, Epoch, Group, Keystore, Note, Now,
-    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, rules, seal,
+    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, format1, rules, seal,
 };
 
 /// The durable keystore, on sled.
@@ -47,6 +47,12 @@ impl Sled {
             StoreError::Damaged(what) => StoreError::Damaged(format!("{place}: {what}")),
             other => other,
         })
+    }
+
+    /// What an earlier version had written has been brought to this one's format; this is the copy
+    /// of it that was kept.
+    pub fn upgraded(&self) -> Option<&Path> {
+        self.disk.kept.as_deref()
     }
 
     /// Makes it look as if another version had written it.
@@ -163,12 +169,16 @@ impl Keystore for Sled {
 #[derive(Debug)]
 struct Disk {
     log: Log,
+    /// Where its files are.
+    store: PathBuf,
     summary: Summary,
     /// The summary that was acknowledged last; written after it is durable and not waited for.
     acknowledged: File,
     window_keys: PathBuf,
     /// The key files of the kept windows.
     openings: BTreeMap<WindowId, String>,
+    /// The copy of what was there before an upgrade.
+    kept: Option<PathBuf>,
     /// Why it is shut.
     failed: Option<String>,
     /// Held as long as the files are.
@@ -177,14 +187,15 @@ struct Disk {
 
 impl Disk {
     fn open(directory: &Directory) -> Result<(Self, State), StoreError> {
-        let store = directory.subdirectory("store").map_err(refused)?;
+        let store = place_of(directory)?;
         let window_keys = directory.subdirectory("windowkeys").map_err(refused)?;
         let acknowledged_path = directory.path().join("acknowledged");
         let acknowledged = read_acknowledged(&acknowledged_path)?;
 
-        if let Ok(data) = File::open(store.join("db")) {
+        let mut kept = None;
+        if File::open(store.join("db")).is_ok() && !take_closed(directory.path(), &store)? {
             // What recovery reads and builds on must not be lost after it.
-            data.sync_all()?;
+            log::sync(&store)?;
             let rehearsal = directory.path().join("rehearsal");
             remove_all(&rehearsal)?;
             let rehearsed = log::copy(&store, &rehearsal)
@@ -195,37 +206,45 @@ impl Disk {
                     )
                 })
                 .and_then(|()| open_log(&rehearsal, acknowledged))
-                .map(drop);
+                .and_then(|(_, contents)| match contents.format {
+                    format1::FORMAT => format1::upgrade(&contents.rows).map(|_| true),
+                    _ => Ok(false),
+                });
             remove_all(&rehearsal)?;
-            rehearsed?;
+            if rehearsed? {
+                kept = Some(keep_copy(&store, directory.path())?);
+            }
         }
-        let (mut log, (summary, rows)) = open_log(&store, acknowledged)?;
+        let (mut log, contents) = open_log(&store, acknowledged)?;
+        let mut found = contents.summary.unwrap_or_default();
+        if contents.summary.is_none() {
+            begin(&mut log, &mut found)?;
+        }
+        let mut rows = contents.rows;
+        if contents.format == format1::FORMAT {
+            // With these rows goes the number of the format.
+            let writes = format1::upgrade(&rows)?;
+            log.reserve(writes.len())?;
+            rows = upgraded(rows, &writes);
+            log.write(&mut found, writes)?;
+        }
         let (mut state, sealed) = rows::assemble(&rows)?;
-
-        let mut found = summary.unwrap_or_default();
-        if summary.is_none() {
-            log.reserve(0)?;
-            log.write(&mut found, Writes::new())?;
-        }
         state.epoch = found.epoch;
         state.highest_wall_ms = found.highest_wall_ms;
         let openings = unseal(&mut state, sealed, &window_keys)?;
 
         // sled leaves these to chance: the names of its files, and one small file.
         File::open(store.join("conf"))?.sync_all()?;
-        for folder in [
-            store.join("blobs").as_path(),
-            store.as_path(),
-            directory.path(),
-        ] {
-            sync_directory(folder)?;
-        }
+        sync_directory(&store.join("blobs"))?;
+        sync_directory(&store)?;
         let mut disk = Self {
             log,
+            store,
             summary: found,
             acknowledged: open_acknowledged(&acknowledged_path, &found)?,
             window_keys,
             openings,
+            kept,
             failed: None,
             _directory: directory.clone(),
         };
@@ -354,13 +373,104 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.log.close() && self.failed.is_none() {
+            // Without it the next opening takes longer, and that is all.
+            let _ = note_closed(self._directory.path(), &self.store);
+        }
+    }
+}
+
+/// The folder of the log. A new one appears whole, with its first rows, or not at all: sled would
+/// give up on one that it had not finished.
+fn place_of(directory: &Directory) -> Result<PathBuf, StoreError> {
+    let place = directory.path().join("store");
+    if !place.exists() {
+        let new = directory.path().join("store.new");
+        remove_all(&new)?;
+        let new = directory.subdirectory("store.new").map_err(refused)?;
+        let (mut log, _) = Log::open(&new)?;
+        begin(&mut log, &mut Summary::default())?;
+        if !log.close() {
+            return Err(StoreError::Io(io::Error::other("it cannot be begun")));
+        }
+        log::sync(&new)?;
+        fs::rename(&new, &place)?;
+        sync_directory(directory.path())?;
+    }
+    directory.subdirectory("store").map_err(refused)
+}
+
+/// The first rows of all.
+fn begin(log: &mut Log, summary: &mut Summary) -> Result<(), StoreError> {
+    log.reserve(0)?;
+    log.write(summary, Writes::new())
+}
+
+/// Notes what the files of a log are that was closed and is on the disk.
+fn note_closed(directory: &Path, store: &Path) -> Result<(), StoreError> {
+    log::sync(store)?;
+    let hash = hash_files(store)?;
+    directory::write_private(&directory.join("closed"), &hash).map_err(refused)
+}
+
+/// Whether the files of a log are those that were there when it was closed; then sled finds nothing
+/// in them that it would have to repair. This is good for once.
+fn take_closed(directory: &Path, store: &Path) -> Result<bool, StoreError> {
+    let note = directory.join("closed");
+    let noted = match fs::read(&note) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    fs::remove_file(&note)?;
+    sync_directory(directory)?;
+    Ok(noted == hash_files(store)?)
+}
+
+fn hash_files(store: &Path) -> io::Result<[u8; 32]> {
+    // Another format has another note: of that nothing may be opened in place.
+    let mut hasher = blake3::Hasher::new_derive_key("moonport 2026 keystore closed, format 2");
+    log::hash(store, &mut hasher)?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
 /// How far the clock on the disk may lag behind what was seen while a window is open.
 const CLOCK_MS: u64 = 1000;
 
+/// Copies a store of format 1, whole and durable, beside it. It is there for good, whatever becomes
+/// of what is done next.
+fn keep_copy(store: &Path, directory: &Path) -> Result<PathBuf, StoreError> {
+    let place = directory.join("store.format-1");
+    let new = directory.join("store.format-1.new");
+    let copied = remove_all(&new)
+        .and_then(|()| log::copy(store, &new))
+        .and_then(|()| log::sync(&new))
+        // One that is already there is of an upgrade that came to nothing.
+        .and_then(|()| remove_all(&place))
+        .and_then(|()| fs::rename(&new, &place))
+        .and_then(|()| sync_directory(directory));
+    copied.map_err(|error| at("cannot keep a copy of the earlier format", &error))?;
+    Ok(place)
+}
+
+/// The rows as they are then, in order.
+fn upgraded(rows: Vec<RawRow>, writes: &Writes) -> Vec<RawRow> {
+    let mut all: BTreeMap<_, _> = rows.into_iter().collect();
+    for (key, value) in writes {
+        match value {
+            Some(value) => all.insert(key.clone(), value.clone()),
+            None => all.remove(key),
+        };
+    }
+    all.into_iter().collect()
+}
+
 /// Opens a log if it holds at least what was acknowledged.
 fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Contents), StoreError> {
-    let (log, (summary, rows)) = Log::open(folder)?;
-    let found = summary.unwrap_or_default();
+    let (log, contents) = Log::open(folder)?;
+    let found = contents.summary.unwrap_or_default();
     match acknowledged {
         Some(least) if found.commit < least.commit => Err(StoreError::Damaged(format!(
             "it holds {} changes, but {} have been acknowledged; nothing was touched: restore it \
@@ -370,7 +480,7 @@ fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Conten
         Some(same) if found.commit == same.commit && found != same => {
             Err(damaged("it does not hold what has been acknowledged"))
         }
-        _ => Ok((log, (summary, rows))),
+        _ => Ok((log, contents)),
     }
 }
 

@@ -308,6 +308,7 @@ fn again(error: &StoreError) -> StoreError {
             found: *found,
             known: *known,
         },
+        StoreError::Upgrade(why) => StoreError::Upgrade(why.clone()),
         StoreError::Shut(why) => StoreError::Shut(why.clone()),
     }
 }

@@ -4,8 +4,12 @@ mod contract;
 mod crash;
 mod damage;
 mod directory;
+mod faults;
+mod history;
+mod power;
 mod rules;
 mod secrets;
+mod upgrade;
 mod windows;
 
 use identity::{Name, PublicKey, Secret};
