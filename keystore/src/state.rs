@@ -350,6 +350,18 @@ impl Staged {
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
+
+    /// What is to be told.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> &[Told] {
+        &self.told
+    }
+
+    /// What became of the groups.
+    #[cfg(test)]
+    pub(crate) fn into_results(self) -> Vec<Result<Epoch, ApplyError>> {
+        self.results
+    }
 }
 
 /// Those who are told of every change.

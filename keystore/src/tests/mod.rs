@@ -7,6 +7,7 @@ mod directory;
 mod faults;
 mod history;
 mod power;
+mod replica;
 mod rules;
 mod secrets;
 mod upgrade;
