@@ -72,7 +72,7 @@ impl<H: 'static> Store<H> {
             jobs.is_some_and(|jobs| jobs.send(Job::Look).is_ok())
         };
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
-            let mut keeper = Keeper::new(keystore, clock, hear, look);
+            let mut keeper = Keeper::new(keystore, clock, hear, look, GRACE);
             loop {
                 match queue.recv_timeout(SETTLE) {
                     Ok(first) => {
@@ -153,13 +153,21 @@ struct Keeper<F, L> {
     watch: Watch,
     /// Since when nothing can be heard of the store.
     lost: Option<Instant>,
+    /// How long that may be so before what is known of it counts for nothing.
+    grace: Duration,
 }
 
 impl<F, L> Keeper<F, L>
 where
     L: Fn() -> bool + Clone + Send + 'static,
 {
-    fn new(mut keystore: Box<dyn Keystore>, clock: Clock, hear: F, look: L) -> Self {
+    fn new(
+        mut keystore: Box<dyn Keystore>,
+        clock: Clock,
+        hear: F,
+        look: L,
+        grace: Duration,
+    ) -> Self {
         let watch = keystore.watch(wake(&look));
         Self {
             keystore,
@@ -168,6 +176,7 @@ where
             look,
             watch,
             lost: None,
+            grace,
         }
     }
 
@@ -263,7 +272,7 @@ where
                     tracing::error!("{lost}");
                     let since = *self.lost.get_or_insert_with(Instant::now);
                     self.watch = self.keystore.watch(wake(&self.look));
-                    if since.elapsed() >= GRACE {
+                    if since.elapsed() >= self.grace {
                         done.push((self.hear)(News::Blind));
                     }
                     return;
@@ -321,3 +330,6 @@ const MAX_BATCH: usize = 256;
 
 /// How long the store may be unheard of before what is known of it counts for nothing.
 const GRACE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
