@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use identity::{Name, PublicKey};
 use serde::Deserialize;
 
+use crate::log::RawRow;
 use crate::rows::{self, KEY, WINDOW, Writes, damaged, decoded};
 use crate::state::{KeyRow, Row};
 use crate::{
@@ -39,7 +40,7 @@ struct OldWindow {
 }
 
 /// What the rows become. Those that are not named stay as they are.
-pub(crate) fn upgrade(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Writes, StoreError> {
+pub(crate) fn upgrade(rows: &[RawRow]) -> Result<Writes, StoreError> {
     let mut writes = Writes::new();
     let mut keys = BTreeMap::new();
     for (row_key, value) in rows {
@@ -61,7 +62,7 @@ pub(crate) fn upgrade(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Writes, StoreError>
                     .get_mut(key)
                     .ok_or_else(|| damaged("a row belongs to one that is missing"))?;
                 row.scopes.insert(scope);
-                writes.insert(row_key.clone(), None);
+                writes.insert(row_key.to_vec(), None);
             }
             Some((&WINDOW, _)) => {
                 let window = window(decoded(value).ok_or_else(unreadable)?);

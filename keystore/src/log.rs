@@ -14,6 +14,7 @@
 
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
 use std::io;
+use std::mem;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -23,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
-use sled::{Batch, Config, Db};
+use sled::{Batch, Config, Db, IVec};
 
 use crate::directory::sync_directory;
 use crate::rows::{FORMAT, FORMAT_ROW, SUMMARY_ROW, Summary, Writes, damaged, decoded, encoded};
@@ -33,10 +34,7 @@ use crate::{StoreError, format1};
 /// lost wake-up of sled's, holds up nobody for ever.
 #[derive(Debug)]
 pub(crate) struct Log {
-    /// `None` once it is closed.
-    jobs: Option<mpsc::Sender<Job>>,
-    /// Ends when the thread does.
-    end: Option<mpsc::Receiver<()>>,
+    thread: Thread,
     data: Arc<File>,
     /// Up to where the file's blocks are allocated, and how long it was then.
     room: (u64, u64),
@@ -44,44 +42,56 @@ pub(crate) struct Log {
     unclean: AtomicBool,
 }
 
+/// The thread that sled runs in. Dropped, it is waited for.
+#[derive(Debug)]
+struct Thread {
+    /// `None` once it is closed.
+    jobs: Option<mpsc::Sender<Job>>,
+    /// Ends when the thread does.
+    end: Option<mpsc::Receiver<()>>,
+}
+
 /// What the thread does next.
 type Job = Box<dyn FnOnce(&Db) + Send>;
 
-/// What was in it.
-#[derive(Debug)]
-pub(crate) struct Contents {
+/// What was found in it besides the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
     /// Of this program, or of an earlier one that can be upgraded.
     pub(crate) format: u32,
     /// `None`: it is new.
     pub(crate) summary: Option<Summary>,
-    /// All rows that the summary speaks of, in order.
-    pub(crate) rows: Vec<RawRow>,
 }
 
 /// A row's key and value.
-pub(crate) type RawRow = (Vec<u8>, Vec<u8>);
+pub(crate) type RawRow = (IVec, IVec);
 
 impl Log {
-    /// Opens what is in a folder, or begins, and reads all of it.
-    pub(crate) fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
+    /// Opens what is in a folder, or begins, and reads all of it: `take` gets the rows that the
+    /// summary speaks of, and their format, in the order of their keys. What they say counts only
+    /// if this returns well.
+    pub(crate) fn open(
+        folder: &Path,
+        mut take: impl FnMut(u32, RawRow) -> Result<(), StoreError>,
+    ) -> Result<(Self, Found), StoreError> {
         tidy(folder)?;
         let (jobs, queue) = mpsc::channel::<Job>();
-        let (opened, wait) = mpsc::channel();
+        // One thread reads and the other decodes.
+        let (rows, read) = mpsc::sync_channel(16);
         let (ending, end) = mpsc::channel();
         let place = folder.to_owned();
         thread::Builder::new().name("sled".into()).spawn(move || {
             let _ending = ending;
-            let db = match open(&place) {
-                Ok((db, contents)) => {
-                    // Whoever gave up waiting drops the queue, too.
-                    let _ = opened.send(Ok(contents));
-                    db
-                }
+            let opened = open(&place, |some| rows.send(Ok(some)).is_ok());
+            let db = match opened {
+                Ok(db) => db,
                 Err(error) => {
-                    let _ = opened.send(Err(error));
+                    // Whoever waited may have given up.
+                    let _ = rows.send(Err(error));
                     return;
                 }
             };
+            drop(rows);
             queue.into_iter().for_each(|job| job(&db));
             // It writes what is left, which after an error can fail again; all that was
             // acknowledged is on the disk.
@@ -90,20 +100,23 @@ impl Log {
                 Ok(())
             });
         })?;
-        let contents = wait.recv_timeout(OPENING).map_err(|_| silent(OPENING))??;
+        let thread = Thread {
+            jobs: Some(jobs),
+            end: Some(end),
+        };
+        let found = receive(read, &mut take)?;
         let data = OpenOptions::new()
             .read(true)
             .write(true)
             .open(folder.join("db"))?;
         Ok((
             Self {
-                jobs: Some(jobs),
-                end: Some(end),
+                thread,
                 data: Arc::new(data),
                 room: (0, 0),
                 unclean: AtomicBool::new(false),
             },
-            check(contents)?,
+            found,
         ))
     }
 
@@ -131,6 +144,7 @@ impl Log {
         let (done, wait) = mpsc::channel();
         let job: Job = Box::new(move |db| _ = done.send(job(db)));
         let given = self
+            .thread
             .jobs
             .as_ref()
             .is_some_and(|jobs| jobs.send(job).is_ok());
@@ -149,12 +163,7 @@ impl Log {
 
     /// Ends its thread. Gives whether all that it held is on the disk.
     pub(crate) fn close(&mut self) -> bool {
-        drop(self.jobs.take());
-        let end = self.end.take();
-        let ended = end.is_some_and(|end| {
-            end.recv_timeout(limit()) == Err(mpsc::RecvTimeoutError::Disconnected)
-        });
-        ended && !self.unclean.load(Ordering::Relaxed)
+        self.thread.close() && !self.unclean.load(Ordering::Relaxed)
     }
 
     /// Makes it look as if another version had written it.
@@ -196,14 +205,44 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Thread {
+    /// Gives whether it has ended by now.
+    fn close(&mut self) -> bool {
+        drop(self.jobs.take());
+        self.end.take().is_some_and(|end| {
+            end.recv_timeout(limit()) == Err(mpsc::RecvTimeoutError::Disconnected)
+        })
+    }
+}
+
+impl Drop for Thread {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Opens sled's files and reads all rows.
-fn open(folder: &Path) -> Result<(Db, Vec<RawRow>), StoreError> {
+/// Takes all rows, and says what else was found.
+fn receive(
+    read: mpsc::Receiver<Result<Vec<RawRow>, StoreError>>,
+    take: &mut impl FnMut(u32, RawRow) -> Result<(), StoreError>,
+) -> Result<Found, StoreError> {
+    let mut check = Check::default();
+    loop {
+        let some = match read.recv_timeout(OPENING) {
+            Ok(some) => some?,
+            Err(mpsc::RecvTimeoutError::Timeout) => return Err(silent(OPENING)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return check.end(),
+        };
+        for row in some {
+            if let Some(format) = check.see(&row)? {
+                take(format, row)?;
+            }
+        }
+    }
+}
+
+/// Opens sled's files and reads all rows, some at a time, until nobody wants any more.
+fn open(folder: &Path, give: impl Fn(Vec<RawRow>) -> bool) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(folder)
         .flush_every_ms(None)
@@ -220,12 +259,16 @@ fn open(folder: &Path) -> Result<(Db, Vec<RawRow>), StoreError> {
                 opened => break opened?,
             }
         };
-        let mut contents = Vec::new();
+        let mut some = Vec::with_capacity(AT_ONCE);
         for row in db.iter() {
-            let (key, value) = row?;
-            contents.push((key.to_vec(), value.to_vec()));
+            some.push(row?);
+            if some.len() == AT_ONCE && !give(mem::replace(&mut some, Vec::with_capacity(AT_ONCE)))
+            {
+                break;
+            }
         }
-        Ok((db, contents))
+        give(some);
+        Ok(db)
     })
 }
 
@@ -327,48 +370,68 @@ fn tidy(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn check(contents: Vec<RawRow>) -> Result<Contents, StoreError> {
-    if contents.is_empty() {
-        return Ok(Contents {
-            format: FORMAT,
-            summary: None,
-            rows: Vec::new(),
-        });
-    }
-    let (own, rows): (Vec<_>, Vec<_>) = contents
-        .into_iter()
-        .partition(|(key, _)| key == FORMAT_ROW || key == SUMMARY_ROW);
-    let own = |wanted: &[u8]| {
-        own.iter()
-            .find(|(key, _)| key == wanted)
-            .map(|(_, value)| value)
-    };
-    let format: u32 = own(FORMAT_ROW)
-        .and_then(|value| decoded(value))
-        .ok_or_else(|| damaged("the row that says its format is missing"))?;
-    if !matches!(format, format1::FORMAT | FORMAT) {
-        return Err(StoreError::Format {
-            found: format,
-            known: FORMAT,
-        });
-    }
-    let summary: Summary = own(SUMMARY_ROW)
-        .and_then(|value| decoded(value))
-        .ok_or_else(|| damaged("the row that sums it up is missing"))?;
-    let mut sum = Summary {
-        rows: [0; 32],
-        ..summary
-    };
-    rows.iter().for_each(|(key, value)| sum.toggle(key, value));
-    if sum != summary {
-        return Err(damaged("some rows are missing, or older than others"));
-    }
-    Ok(Contents {
-        format,
-        summary: Some(summary),
-        rows,
-    })
+/// Looks at all rows, in the order of their keys, whether they are those that were written.
+#[derive(Default)]
+struct Check {
+    format: Option<u32>,
+    summary: Option<Summary>,
+    /// What the summary should say.
+    sum: Summary,
 }
+
+impl Check {
+    /// The row's format, if it is one that the summary speaks of.
+    fn see(&mut self, (key, value): &RawRow) -> Result<Option<u32>, StoreError> {
+        if key == FORMAT_ROW {
+            let format = decoded(value).ok_or_else(no_format)?;
+            if !matches!(format, format1::FORMAT | FORMAT) {
+                return Err(StoreError::Format {
+                    found: format,
+                    known: FORMAT,
+                });
+            }
+            self.format = Some(format);
+            return Ok(None);
+        }
+        if key == SUMMARY_ROW {
+            self.summary = decoded(value);
+            return Ok(None);
+        }
+        // The row of the format is the first of all.
+        let format = self.format.ok_or_else(no_format)?;
+        self.sum.toggle(key, value);
+        Ok(Some(format))
+    }
+
+    fn end(self) -> Result<Found, StoreError> {
+        let Some(format) = self.format else {
+            return match self.summary {
+                None => Ok(Found {
+                    format: FORMAT,
+                    summary: None,
+                }),
+                Some(_) => Err(no_format()),
+            };
+        };
+        let summary = self
+            .summary
+            .ok_or_else(|| damaged("the row that sums it up is missing"))?;
+        if summary.rows != self.sum.rows {
+            return Err(damaged("some rows are missing, or older than others"));
+        }
+        Ok(Found {
+            format,
+            summary: Some(summary),
+        })
+    }
+}
+
+fn no_format() -> StoreError {
+    damaged("the row that says its format is missing")
+}
+
+/// How many rows are handed over at once.
+const AT_ONCE: usize = 512;
 
 /// Calls sled. A panic of it is an error like any other.
 fn contain<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {

@@ -1,6 +1,7 @@
 //! Rows as bytes: what README.md calls the format.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use identity::PublicKey;
 use serde::de::DeserializeOwned;
@@ -32,10 +33,14 @@ pub(crate) struct Summary {
     pub(crate) rows: [u8; 32],
 }
 
+/// What hashes rows; to set it up takes as long as to hash one.
+static ROW: LazyLock<blake3::Hasher> =
+    LazyLock::new(|| blake3::Hasher::new_derive_key("moonport 2026 keystore row"));
+
 impl Summary {
     /// Takes a row in, or out if it is in.
     pub(crate) fn toggle(&mut self, key: &[u8], value: &[u8]) {
-        let mut hasher = blake3::Hasher::new_derive_key("moonport 2026 keystore row");
+        let mut hasher = ROW.clone();
         hasher.update(&(key.len() as u64).to_le_bytes());
         hasher.update(key);
         hasher.update(value);
@@ -90,25 +95,28 @@ pub(crate) fn encode_sealed(id: WindowId, sealed: Option<&Sealed>) -> Result<Wri
     Ok((row_key(SECRET, &[&id.0.to_be_bytes()]), encoded(sealed)?))
 }
 
-/// The state that all rows make, and the sealed secrets.
-pub(crate) fn assemble(
-    rows: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(State, BTreeMap<WindowId, Sealed>), StoreError> {
-    let mut state = State::default();
-    let mut secrets = BTreeMap::new();
-    for (key, value) in rows {
-        let row = decode(key, value, &mut secrets)
+/// The state that rows make, and the sealed secrets.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    pub(crate) state: State,
+    pub(crate) secrets: BTreeMap<WindowId, Sealed>,
+}
+
+impl Assembly {
+    /// The next row; they come in the order of their keys.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let row = decode(key, value, &mut self.secrets)
             .ok_or_else(|| damaged("a row is not what was written"))?;
         let hangs_on_something = match &row {
             None | Some(Row::Key(..) | Row::Window(..) | Row::Secret(..)) => true,
-            Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => state.window(*id).is_some(),
+            Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => self.state.window(*id).is_some(),
         };
         if !hangs_on_something {
             return Err(damaged("a row belongs to one that is missing"));
         }
-        row.map(|row| state.set(row));
+        row.map(|row| self.state.set(row));
+        Ok(())
     }
-    Ok((state, secrets))
 }
 
 /// `None`: no row of ours. `Some(None)`: a sealed secret.

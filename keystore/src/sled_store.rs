@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use identity::{Name, PublicKey, Secret};
 
 use crate::directory::{self, sync_directory};
-use crate::log::{self, Contents, Log, RawRow};
-use crate::rows::{self, Sealed, Summary, Writes, damaged};
+use crate::log::{self, Found, Log, RawRow};
+use crate::rows::{self, Assembly, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
 use crate::{
     Actor, ApplyError, Change, Denied, Directory, Entry, Epoch, Group, Keystore, Note, Now,
@@ -206,8 +206,8 @@ impl Disk {
                     )
                 })
                 .and_then(|()| open_log(&rehearsal, acknowledged))
-                .and_then(|(_, contents)| match contents.format {
-                    format1::FORMAT => format1::upgrade(&contents.rows).map(|_| true),
+                .and_then(|opened| match opened.found.format {
+                    format1::FORMAT => format1::upgrade(&opened.old).map(|_| true),
                     _ => Ok(false),
                 });
             remove_all(&rehearsal)?;
@@ -215,20 +215,36 @@ impl Disk {
                 kept = Some(keep_copy(&store, directory.path())?);
             }
         }
-        let (mut log, contents) = open_log(&store, acknowledged)?;
-        let mut found = contents.summary.unwrap_or_default();
-        if contents.summary.is_none() {
+        let Opened {
+            mut log,
+            found: Found { format, summary },
+            mut assembly,
+            old,
+        } = open_log(&store, acknowledged)?;
+        let mut found = summary.unwrap_or_default();
+        if summary.is_none() {
             begin(&mut log, &mut found)?;
         }
-        let mut rows = contents.rows;
-        if contents.format == format1::FORMAT {
+        if format == format1::FORMAT {
             // With these rows goes the number of the format.
-            let writes = format1::upgrade(&rows)?;
+            let writes = format1::upgrade(&old)?;
             log.reserve(writes.len())?;
-            rows = upgraded(rows, &writes);
+            let mut rows: BTreeMap<_, _> = old
+                .into_iter()
+                .map(|(key, value)| (key.to_vec(), Some(value.to_vec())))
+                .collect();
+            rows.extend(writes.clone());
+            for (key, value) in &rows {
+                if let Some(value) = value {
+                    assembly.add(key, value)?;
+                }
+            }
             log.write(&mut found, writes)?;
         }
-        let (mut state, sealed) = rows::assemble(&rows)?;
+        let Assembly {
+            mut state,
+            secrets: sealed,
+        } = assembly;
         state.epoch = found.epoch;
         state.highest_wall_ms = found.highest_wall_ms;
         let openings = unseal(&mut state, sealed, &window_keys)?;
@@ -390,7 +406,7 @@ fn place_of(directory: &Directory) -> Result<PathBuf, StoreError> {
         let new = directory.path().join("store.new");
         remove_all(&new)?;
         let new = directory.subdirectory("store.new").map_err(refused)?;
-        let (mut log, _) = Log::open(&new)?;
+        let (mut log, _) = Log::open(&new, |_, _| Ok(()))?;
         begin(&mut log, &mut Summary::default())?;
         if !log.close() {
             return Err(StoreError::Io(io::Error::other("it cannot be begun")));
@@ -455,21 +471,26 @@ fn keep_copy(store: &Path, directory: &Path) -> Result<PathBuf, StoreError> {
     Ok(place)
 }
 
-/// The rows as they are then, in order.
-fn upgraded(rows: Vec<RawRow>, writes: &Writes) -> Vec<RawRow> {
-    let mut all: BTreeMap<_, _> = rows.into_iter().collect();
-    for (key, value) in writes {
-        match value {
-            Some(value) => all.insert(key.clone(), value.clone()),
-            None => all.remove(key),
-        };
-    }
-    all.into_iter().collect()
+/// What an opened log holds.
+struct Opened {
+    log: Log,
+    found: Found,
+    /// What its rows make.
+    assembly: Assembly,
+    /// Its rows instead, if they are of format 1.
+    old: Vec<RawRow>,
 }
 
 /// Opens a log if it holds at least what was acknowledged.
-fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Contents), StoreError> {
-    let (log, contents) = Log::open(folder)?;
+fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<Opened, StoreError> {
+    let (mut assembly, mut old) = (Assembly::default(), Vec::new());
+    let (log, contents) = Log::open(folder, |format, row| match format {
+        format1::FORMAT => {
+            old.push(row);
+            Ok(())
+        }
+        _ => assembly.add(&row.0, &row.1),
+    })?;
     let found = contents.summary.unwrap_or_default();
     match acknowledged {
         Some(least) if found.commit < least.commit => Err(StoreError::Damaged(format!(
@@ -480,7 +501,12 @@ fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Conten
         Some(same) if found.commit == same.commit && found != same => {
             Err(damaged("it does not hold what has been acknowledged"))
         }
-        _ => Ok((log, contents)),
+        _ => Ok(Opened {
+            log,
+            found: contents,
+            assembly,
+            old,
+        }),
     }
 }
 
