@@ -72,14 +72,21 @@ fn i6_a_kill_while_it_begins_leaves_a_store_that_opens() {
 
 #[test]
 fn i6_acknowledged_changes_survive_kill_9() {
+    let mut random = Random::from_env();
+    let done: usize = (0..20).map(|_| ten_kills(&mut random)).sum();
+    println!("{done} steps");
+    assert!(done > 400, "only {done} steps, so little was tried");
+}
+
+/// Kills a child again and again that goes on with one history; gives how far it came.
+fn ten_kills(random: &mut Random) -> usize {
     let dir = fast_folder();
     let state = dir.path().join("state");
-    let mut random = Random::from_env();
     let seed = random.next();
     let mut history = History::new(seed);
     let mut expected = Expected::new(&history);
     let mut done = 0;
-    for round in 0..200 {
+    for round in 0..10 {
         let mut child = spawn(&state, seed, done);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let acknowledged = |line: &str| line.rsplit_once("ack ")?.1.parse::<usize>().ok();
@@ -105,8 +112,7 @@ fn i6_acknowledged_changes_survive_kill_9() {
             expected.push(&history.step());
         }
         done = inspect(&open_directory(&state), &mut expected, done)
-            .unwrap_or_else(|error| panic!("round {round}: {error}"));
+            .unwrap_or_else(|error| panic!("seed {seed}, kill {round}: {error}"));
     }
-    println!("{done} steps");
-    assert!(done > 400, "only {done} steps, so little was tried");
+    done
 }

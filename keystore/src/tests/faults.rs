@@ -244,14 +244,14 @@ fn all_faults(seed: u64, steps: usize, kinds: &[(&'static str, bool)], one_in: u
 fn i6_a_disk_that_fails_at_any_call_loses_nothing() {
     let seed = Random::from_env().next() % 1_000;
     let kinds = [("eio", false), ("enospc", false), ("short", false)];
-    all_faults(seed, 14, &kinds, if long() { 1 } else { 5 });
+    all_faults(seed, 14, &kinds, if long() { 1 } else { 7 });
 }
 
 #[test]
 fn i6_a_disk_that_is_full_or_dead_from_any_call_on_loses_nothing() {
     let seed = Random::from_env().next() % 1_000;
     let kinds = [("enospc", true), ("eio", true)];
-    all_faults(seed, 14, &kinds, if long() { 1 } else { 5 });
+    all_faults(seed, 14, &kinds, if long() { 1 } else { 7 });
 }
 
 #[test]
@@ -261,14 +261,14 @@ fn i6_a_process_that_ends_at_any_call_loses_nothing() {
         seed,
         14,
         &[("kill", false), ("torn", false)],
-        if long() { 1 } else { 5 },
+        if long() { 1 } else { 7 },
     );
 }
 
 #[test]
 fn i6_a_loss_of_power_at_any_moment_loses_nothing() {
     let mut random = Random::from_env();
-    let (histories, cuts) = if long() { (60, 50) } else { (10, 20) };
+    let (histories, cuts) = if long() { (60, 50) } else { (20, 10) };
     let mut found = [0_u32; 3];
     for _ in 0..histories {
         let (seed, steps) = (random.next(), 4 + random.below(16) as usize);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::faults::{Fault, fast_folder, run};
+use super::faults::{Fault, fast_folder, long, run};
 use super::*;
 use crate::rows;
 use crate::state::{KeyRow, Row};
@@ -208,7 +208,8 @@ fn i6_an_upgrade_that_is_cut_short_leaves_the_one_format_or_the_other() {
     let whole = run(&dir.path().join("state"), 0, 0, None).unwrap();
     assert_eq!(whole.end, "well");
     for kind in ["kill", "torn", "eio", "enospc", "short"] {
-        for call in 1..=whole.journal.calls() {
+        let one_in = if long() { 1 } else { 4 };
+        for call in (1..=whole.journal.calls()).filter(|call| call % one_in == 0) {
             let dir = fast_folder();
             let state = dir.path().join("state");
             fixture(&state);
@@ -229,7 +230,7 @@ fn i6_an_upgrade_survives_a_loss_of_power() {
     let before = power::Journal::of_what_is_there(&state);
     let whole = run(&state, 0, 0, None).unwrap();
     let journal = before.then(whole.journal);
-    for _ in 0..100 {
+    for _ in 0..if long() { 500 } else { 50 } {
         let (moment, chance) = (random.below(journal.len() as u64 + 1), random.next());
         let dir = fast_folder();
         let state = dir.path().join("state");
