@@ -143,19 +143,16 @@ fn single() {
     let dir = folder();
     let mut store = store(dir.path());
     fill(&mut store, 1000);
-    let path = dir.path().join("state/store/db");
     let mut raw = File::create(dir.path().join("raw")).unwrap();
-    let (before, mut changes, mut writes) = (written(&path), Vec::new(), Vec::new());
-    let mut bytes = vec![7; 400];
+    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    let mut bytes = Vec::new();
     for n in 0..ROUNDS {
         let change = accept(1_000_000 + n as u64);
-        let began = Instant::now();
+        let (before, began) = (given_out(), Instant::now());
         store.apply(NOW, &ADMIN, &[change]).unwrap();
         changes.push(began.elapsed());
-        if n == 20 {
-            // As many bytes as a change takes.
-            bytes = vec![7; ((written(&path) - before) / 21).max(1) as usize];
-        }
+        // As many bytes as the change took.
+        bytes.resize((given_out() - before) as usize, 7);
         let began = Instant::now();
         raw.write_all(&bytes).unwrap();
         raw.sync_data().unwrap();
@@ -170,6 +167,13 @@ fn single() {
         median(writes),
         100.0 * own / disk
     );
+}
+
+/// How many bytes this process has given to be written.
+fn given_out() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    line.unwrap().parse().unwrap()
 }
 
 fn written(path: &Path) -> u64 {

@@ -62,7 +62,7 @@ pub(crate) fn upgrade(rows: &[RawRow]) -> Result<Writes, StoreError> {
                     .get_mut(key)
                     .ok_or_else(|| damaged("a row belongs to one that is missing"))?;
                 row.scopes.insert(scope);
-                writes.insert(row_key.to_vec(), None);
+                writes.insert(row_key.clone(), None);
             }
             Some((&WINDOW, _)) => {
                 let window = window(decoded(value).ok_or_else(unreadable)?);

@@ -24,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
-use sled::{Batch, Config, Db, IVec};
+use sled::{Batch, Config, Db};
 
 use crate::directory::sync_directory;
 use crate::rows::{FORMAT, FORMAT_ROW, SUMMARY_ROW, Summary, Writes, damaged, decoded, encoded};
@@ -64,7 +64,33 @@ pub(crate) struct Found {
 }
 
 /// A row's key and value.
-pub(crate) type RawRow = (IVec, IVec);
+pub(crate) type RawRow = (Vec<u8>, Vec<u8>);
+
+/// Some rows, in two pieces of memory: a million small ones that one thread gets and another frees
+/// would take longer than all the rest.
+#[derive(Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    /// The lengths of keys and values.
+    lens: Vec<(usize, usize)>,
+}
+
+impl Rows {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.lens.push((key.len(), value.len()));
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        self.lens.iter().map_while(move |(key, value)| {
+            let (row, after) = rest.split_at_checked(key + value)?;
+            rest = after;
+            row.split_at_checked(*key)
+        })
+    }
+}
 
 impl Log {
     /// Opens what is in a folder, or begins, and reads all of it: `take` gets the rows that the
@@ -72,7 +98,7 @@ impl Log {
     /// if this returns well.
     pub(crate) fn open(
         folder: &Path,
-        mut take: impl FnMut(u32, RawRow) -> Result<(), StoreError>,
+        mut take: impl FnMut(u32, &[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(Self, Found), StoreError> {
         tidy(folder)?;
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -223,8 +249,8 @@ impl Drop for Thread {
 
 /// Takes all rows, and says what else was found.
 fn receive(
-    read: mpsc::Receiver<Result<Vec<RawRow>, StoreError>>,
-    take: &mut impl FnMut(u32, RawRow) -> Result<(), StoreError>,
+    read: mpsc::Receiver<Result<Rows, StoreError>>,
+    take: &mut impl FnMut(u32, &[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<Found, StoreError> {
     let mut check = Check::default();
     loop {
@@ -233,16 +259,16 @@ fn receive(
             Err(mpsc::RecvTimeoutError::Timeout) => return Err(silent(OPENING)),
             Err(mpsc::RecvTimeoutError::Disconnected) => return check.end(),
         };
-        for row in some {
-            if let Some(format) = check.see(&row)? {
-                take(format, row)?;
+        for (key, value) in some.rows() {
+            if let Some(format) = check.see(key, value)? {
+                take(format, key, value)?;
             }
         }
     }
 }
 
 /// Opens sled's files and reads all rows, some at a time, until nobody wants any more.
-fn open(folder: &Path, give: impl Fn(Vec<RawRow>) -> bool) -> Result<Db, StoreError> {
+fn open(folder: &Path, give: impl Fn(Rows) -> bool) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(folder)
         .flush_every_ms(None)
@@ -259,11 +285,11 @@ fn open(folder: &Path, give: impl Fn(Vec<RawRow>) -> bool) -> Result<Db, StoreEr
                 opened => break opened?,
             }
         };
-        let mut some = Vec::with_capacity(AT_ONCE);
+        let mut some = Rows::default();
         for row in db.iter() {
-            some.push(row?);
-            if some.len() == AT_ONCE && !give(mem::replace(&mut some, Vec::with_capacity(AT_ONCE)))
-            {
+            let (key, value) = row?;
+            some.push(&key, &value);
+            if some.lens.len() == AT_ONCE && !give(mem::take(&mut some)) {
                 break;
             }
         }
@@ -381,7 +407,7 @@ struct Check {
 
 impl Check {
     /// The row's format, if it is one that the summary speaks of.
-    fn see(&mut self, (key, value): &RawRow) -> Result<Option<u32>, StoreError> {
+    fn see(&mut self, key: &[u8], value: &[u8]) -> Result<Option<u32>, StoreError> {
         if key == FORMAT_ROW {
             let format = decoded(value).ok_or_else(no_format)?;
             if !matches!(format, format1::FORMAT | FORMAT) {

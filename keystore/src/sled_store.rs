@@ -229,9 +229,9 @@ impl Disk {
             // With these rows goes the number of the format.
             let writes = format1::upgrade(&old)?;
             log.reserve(writes.len())?;
-            let mut rows: BTreeMap<_, _> = old
+            let mut rows: Writes = old
                 .into_iter()
-                .map(|(key, value)| (key.to_vec(), Some(value.to_vec())))
+                .map(|(key, value)| (key, Some(value)))
                 .collect();
             rows.extend(writes.clone());
             for (key, value) in &rows {
@@ -406,7 +406,7 @@ fn place_of(directory: &Directory) -> Result<PathBuf, StoreError> {
         let new = directory.path().join("store.new");
         remove_all(&new)?;
         let new = directory.subdirectory("store.new").map_err(refused)?;
-        let (mut log, _) = Log::open(&new, |_, _| Ok(()))?;
+        let (mut log, _) = Log::open(&new, |_, _, _| Ok(()))?;
         begin(&mut log, &mut Summary::default())?;
         if !log.close() {
             return Err(StoreError::Io(io::Error::other("it cannot be begun")));
@@ -484,12 +484,12 @@ struct Opened {
 /// Opens a log if it holds at least what was acknowledged.
 fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<Opened, StoreError> {
     let (mut assembly, mut old) = (Assembly::default(), Vec::new());
-    let (log, contents) = Log::open(folder, |format, row| match format {
+    let (log, contents) = Log::open(folder, |format, key, value| match format {
         format1::FORMAT => {
-            old.push(row);
+            old.push((key.to_vec(), value.to_vec()));
             Ok(())
         }
-        _ => assembly.add(&row.0, &row.1),
+        _ => assembly.add(key, value),
     })?;
     let found = contents.summary.unwrap_or_default();
     match acknowledged {

@@ -145,10 +145,8 @@ fn a_store_of_format_1_is_upgraded_and_kept() {
 #[test]
 fn a_key_of_format_1_with_more_names_than_may_be_is_told_and_nothing_is_touched() {
     let mut old: Vec<log::RawRow> = vec![(
-        [b"K", key(1).as_bytes().as_slice()].concat().into(),
-        postcard::to_stdvec(&(None::<String>, 1_u64, None::<WindowId>))
-            .unwrap()
-            .into(),
+        [b"K", key(1).as_bytes().as_slice()].concat(),
+        postcard::to_stdvec(&(None::<String>, 1_u64, None::<WindowId>)).unwrap(),
     )];
     for n in 0..=Entry::MAX_SCOPES {
         let row = [
@@ -157,7 +155,7 @@ fn a_key_of_format_1_with_more_names_than_may_be_is_told_and_nothing_is_touched(
             format!("{n}").as_bytes(),
         ]
         .concat();
-        old.push((row.into(), Vec::new().into()));
+        old.push((row, Vec::new()));
     }
     let error = format1::upgrade(&old).unwrap_err().to_string();
     assert!(
