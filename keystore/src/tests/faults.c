@@ -6,7 +6,8 @@
  *   FAULTS_DIR      the folder
  *   FAULTS_JOURNAL  where to write down
  *   FAULTS_AT       which call, from 1; 0 or none: no call
- *   FAULTS_KIND     enospc, eio, short (half, then ENOSPC), kill, torn (half, then killed)
+ *   FAULTS_KIND     enospc, eio, short (half, then ENOSPC), kill, torn (half, then killed),
+ *                   hang (the first from there on that is about the file db does not return)
  *   FAULTS_ALL      from that call on all of them, not this one alone (enospc, eio)
  */
 #define _GNU_SOURCE
@@ -111,13 +112,21 @@ static void note(char op, const char *path, const char *other, uint64_t offset, 
 /* What is to become of this call. */
 enum fate { GO, FAIL, HALF, DIE, HALF_AND_DIE };
 
-static enum fate fate(void)
+static enum fate fate(const char *path)
 {
 	static int full;
 	count++;
 	if (full == count) {
 		errno = ENOSPC;
 		return FAIL;
+	}
+	if (at && count >= at && !strcmp(kind, "hang")) {
+		size_t len = strlen(path);
+		if (len < 3 || strcmp(path + len - 3, "/db"))
+			return GO;
+		pthread_mutex_unlock(&lock);
+		for (;;)
+			pause();
 	}
 	if (!at || (all ? count < at : count != at))
 		return GO;
@@ -144,7 +153,7 @@ static void die(void)
 #define WHOLE(path, call, record)                    \
 	do {                                         \
 		pthread_mutex_lock(&lock);           \
-		enum fate f = fate();                \
+		enum fate f = fate(path);                \
 		int result = -1;                     \
 		if (f == DIE || f == HALF_AND_DIE)   \
 			die();                       \
@@ -166,7 +175,7 @@ static void die(void)
 static ssize_t write_some(int fd, const void *data, size_t len, off64_t offset, const char *path)
 {
 	pthread_mutex_lock(&lock);
-	enum fate f = fate();
+	enum fate f = fate(path);
 	ssize_t result = -1;
 	if (f == DIE)
 		die();

@@ -266,6 +266,24 @@ fn i6_a_process_that_ends_at_any_call_loses_nothing() {
 }
 
 #[test]
+fn i6_a_disk_that_does_not_answer_is_given_up_and_loses_nothing() {
+    let seed = Random::from_env().next() % 1_000;
+    let folder = fast_folder();
+    let whole = run(&folder.path().join("state"), seed, 14, None).unwrap();
+    let (opened, calls) = (
+        whole.journal.calls_until("ack 0"),
+        whole.journal.calls_until("ended"),
+    );
+    for call in (opened + 1..calls).step_by(if long() { 1 } else { 12 }) {
+        let (kind, all) = ("hang", false);
+        let fault = Fault { kind, call, all };
+        let end = try_fault(seed, 14, fault)
+            .unwrap_or_else(|error| panic!("seed {seed}, {fault:?} of {calls}: {error}"));
+        assert!(end == "well" || end.contains("has not answered"), "{end}");
+    }
+}
+
+#[test]
 fn i6_a_loss_of_power_at_any_moment_loses_nothing() {
     let mut random = Random::from_env();
     let (histories, cuts) = if long() { (60, 50) } else { (20, 10) };

@@ -145,6 +145,16 @@ impl Journal {
             .count()
     }
 
+    /// How many of them there were before the process said this.
+    pub(crate) fn calls_until(&self, said: &str) -> usize {
+        let said_so = |record: &&Record| {
+            let text = String::from_utf8_lossy(&record.data);
+            record.op != b'A' || !text.contains(said)
+        };
+        let before = self.records.iter().take_while(said_so);
+        before.filter(|record| record.op != b'A').count()
+    }
+
     /// Makes a folder as it may be after a loss of power at that moment, and gives what the process
     /// had said until then.
     pub(crate) fn cut(&self, moment: usize, random: &mut Random, to: &Path) -> String {
