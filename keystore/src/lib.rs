@@ -10,6 +10,7 @@
 //!          rules               what a change does to a state: pure, the same for every backend
 //!          state               the state as rows; a change is a list of rows and what they become
 //!     memory     sled_store    keep the rows: for a while, or for good
+//!              format1 folder   what an earlier version wrote; where the log is, whole or not at all
 //!                 seal         window secrets on disk, readable while their key file exists
 //!               directory      the state directory: its lock, host keys, key files
 //! ```
@@ -20,6 +21,7 @@
 mod change;
 mod directory;
 mod entry;
+mod folder;
 mod format1;
 mod log;
 mod memory;
@@ -55,10 +57,11 @@ pub use window::{Origin, Window, WindowEnd, WindowId};
 /// the calls, best by the thread that makes them: a time before one already seen shuts all
 /// windows.
 ///
-/// A write that fails shuts the store: every later call gives [`StoreError::Shut`] until it is
-/// opened again. What that one call was to change may then be there or not; whatever was
-/// acknowledged before is there. A disk that is full is normally met before the write, and then
-/// nothing has happened.
+/// A write of which nobody knows what became shuts the store: every later call gives
+/// [`StoreError::Shut`] until it is opened again. What that one call was to change may then be there
+/// or not; whatever was acknowledged before is there. A disk that is full is normally met before the
+/// write, and a store elsewhere may be out of reach; then nothing has happened, and later calls may
+/// succeed.
 pub trait Keystore: Send {
     /// The entry of a key if it is accepted for the name at this time, or why it is not. Unknown
     /// keys take as long as known ones.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use identity::{Name, PublicKey, Secret};
 
 use crate::directory::{self, sync_directory};
+use crate::folder;
 use crate::log::{self, Found, Log, RawRow};
 use crate::rows::{self, Assembly, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
@@ -187,17 +188,17 @@ struct Disk {
 
 impl Disk {
     fn open(directory: &Directory) -> Result<(Self, State), StoreError> {
-        let store = place_of(directory)?;
+        let store = folder::place_of(directory)?;
         let window_keys = directory.subdirectory("windowkeys").map_err(refused)?;
         let acknowledged_path = directory.path().join("acknowledged");
         let acknowledged = read_acknowledged(&acknowledged_path)?;
 
         let mut kept = None;
-        if File::open(store.join("db")).is_ok() && !take_closed(directory.path(), &store)? {
+        if File::open(store.join("db")).is_ok() && !folder::take_closed(directory.path(), &store)? {
             // What recovery reads and builds on must not be lost after it.
             log::sync(&store)?;
             let rehearsal = directory.path().join("rehearsal");
-            remove_all(&rehearsal)?;
+            folder::remove_all(&rehearsal)?;
             let rehearsed = log::copy(&store, &rehearsal)
                 .map_err(|error| {
                     at(
@@ -210,9 +211,9 @@ impl Disk {
                     format1::FORMAT => format1::upgrade(&opened.old).map(|_| true),
                     _ => Ok(false),
                 });
-            remove_all(&rehearsal)?;
+            folder::remove_all(&rehearsal)?;
             if rehearsed? {
-                kept = Some(keep_copy(&store, directory.path())?);
+                kept = Some(folder::keep_copy(&store, directory.path())?);
             }
         }
         let Opened {
@@ -223,7 +224,7 @@ impl Disk {
         } = open_log(&store, acknowledged)?;
         let mut found = summary.unwrap_or_default();
         if summary.is_none() {
-            begin(&mut log, &mut found)?;
+            folder::begin(&mut log, &mut found)?;
         }
         if format == format1::FORMAT {
             // With these rows goes the number of the format.
@@ -393,83 +394,13 @@ impl Drop for Disk {
     fn drop(&mut self) {
         if self.log.close() && self.failed.is_none() {
             // Without it the next opening takes longer, and that is all.
-            let _ = note_closed(self._directory.path(), &self.store);
+            let _ = folder::note_closed(self._directory.path(), &self.store);
         }
     }
-}
-
-/// The folder of the log. A new one appears whole, with its first rows, or not at all: sled would
-/// give up on one that it had not finished.
-fn place_of(directory: &Directory) -> Result<PathBuf, StoreError> {
-    let place = directory.path().join("store");
-    if !place.exists() {
-        let new = directory.path().join("store.new");
-        remove_all(&new)?;
-        let new = directory.subdirectory("store.new").map_err(refused)?;
-        let (mut log, _) = Log::open(&new, |_, _, _| Ok(()))?;
-        begin(&mut log, &mut Summary::default())?;
-        if !log.close() {
-            return Err(StoreError::Io(io::Error::other("it cannot be begun")));
-        }
-        log::sync(&new)?;
-        fs::rename(&new, &place)?;
-        sync_directory(directory.path())?;
-    }
-    directory.subdirectory("store").map_err(refused)
-}
-
-/// The first rows of all.
-fn begin(log: &mut Log, summary: &mut Summary) -> Result<(), StoreError> {
-    log.reserve(0)?;
-    log.write(summary, Writes::new())
-}
-
-/// Notes what the files of a log are that was closed and is on the disk.
-fn note_closed(directory: &Path, store: &Path) -> Result<(), StoreError> {
-    log::sync(store)?;
-    let hash = hash_files(store)?;
-    directory::write_private(&directory.join("closed"), &hash).map_err(refused)
-}
-
-/// Whether the files of a log are those that were there when it was closed; then sled finds nothing
-/// in them that it would have to repair. This is good for once.
-fn take_closed(directory: &Path, store: &Path) -> Result<bool, StoreError> {
-    let note = directory.join("closed");
-    let noted = match fs::read(&note) {
-        Ok(noted) => noted,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    fs::remove_file(&note)?;
-    sync_directory(directory)?;
-    Ok(noted == hash_files(store)?)
-}
-
-fn hash_files(store: &Path) -> io::Result<[u8; 32]> {
-    // Another format has another note: of that nothing may be opened in place.
-    let mut hasher = blake3::Hasher::new_derive_key("moonport 2026 keystore closed, format 2");
-    log::hash(store, &mut hasher)?;
-    Ok(*hasher.finalize().as_bytes())
 }
 
 /// How far the clock on the disk may lag behind what was seen while a window is open.
 const CLOCK_MS: u64 = 1000;
-
-/// Copies a store of format 1, whole and durable, beside it. It is there for good, whatever becomes
-/// of what is done next.
-fn keep_copy(store: &Path, directory: &Path) -> Result<PathBuf, StoreError> {
-    let place = directory.join("store.format-1");
-    let new = directory.join("store.format-1.new");
-    let copied = remove_all(&new)
-        .and_then(|()| log::copy(store, &new))
-        .and_then(|()| log::sync(&new))
-        // One that is already there is of an upgrade that came to nothing.
-        .and_then(|()| remove_all(&place))
-        .and_then(|()| fs::rename(&new, &place))
-        .and_then(|()| sync_directory(directory));
-    copied.map_err(|error| at("cannot keep a copy of the earlier format", &error))?;
-    Ok(place)
-}
 
 /// What an opened log holds.
 struct Opened {
@@ -577,19 +508,12 @@ fn checked(bytes: &[u8]) -> [u8; CHECK_LEN] {
 
 const CHECK_LEN: usize = 16;
 
-fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// An error of the system, and what it is about.
-fn at(what: impl Display, error: &io::Error) -> StoreError {
+pub(crate) fn at(what: impl Display, error: &io::Error) -> StoreError {
     StoreError::Io(io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
-fn refused(error: OpenError) -> StoreError {
+pub(crate) fn refused(error: OpenError) -> StoreError {
     let kind = match &error {
         OpenError::Io { source, .. } => source.kind(),
         _ => io::ErrorKind::PermissionDenied,
