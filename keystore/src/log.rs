@@ -267,6 +267,18 @@ fn receive(
     }
 }
 
+/// Does something that waits for the disk, and waits for that, but not for ever.
+pub(crate) fn within_limit(job: impl FnOnce() + Send + 'static) {
+    let (ending, end) = mpsc::channel::<()>();
+    let started = thread::Builder::new().spawn(move || {
+        let _ending = ending;
+        job();
+    });
+    if started.is_ok() {
+        let _ = end.recv_timeout(limit());
+    }
+}
+
 /// Opens sled's files and reads all rows, some at a time, until nobody wants any more.
 fn open(folder: &Path, give: impl Fn(Rows) -> bool) -> Result<Db, StoreError> {
     let config = Config::new()

@@ -183,7 +183,7 @@ struct Disk {
     /// Why it is shut.
     failed: Option<String>,
     /// Held as long as the files are.
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Disk {
@@ -263,7 +263,7 @@ impl Disk {
             openings,
             kept,
             failed: None,
-            _directory: directory.clone(),
+            directory: directory.clone(),
         };
         disk.forget_key_files()?;
 
@@ -392,10 +392,15 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if self.log.close() && self.failed.is_none() {
-            // Without it the next opening takes longer, and that is all.
-            let _ = folder::note_closed(self._directory.path(), &self.store);
+        if !self.log.close() || self.failed.is_some() {
+            return;
         }
+        let (directory, store) = (self.directory.clone(), self.store.clone());
+        // The directory is held until that is done.
+        log::within_limit(move || {
+            // Without it the next opening takes longer, and that is all.
+            let _ = folder::note_closed(directory.path(), &store);
+        });
     }
 }
 
