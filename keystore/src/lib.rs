@@ -11,6 +11,7 @@
 //!          state               the state as rows; a change is a list of rows and what they become
 //!     memory     sled_store    keep the rows: for a while, or for good
 //!                audit         what happened: a chain of records, in files beside the rows
+//!              format1 folder   what an earlier version wrote; where the log is, whole or not at all
 //!                 seal         window secrets on disk, readable while their key file exists
 //!               directory      the state directory: its lock, key files
 //!               hostkeys       the host's own keys, in that directory
@@ -25,6 +26,8 @@ pub mod backup;
 mod change;
 mod directory;
 mod entry;
+mod folder;
+mod format1;
 mod hostkeys;
 mod log;
 mod memory;
@@ -66,10 +69,11 @@ pub use window::{Origin, Window, WindowEnd, WindowId};
 /// the calls, best by the thread that makes them: a time before one already seen shuts all
 /// windows.
 ///
-/// A write that fails shuts the store: every later call gives [`StoreError::Shut`] until it is
-/// opened again. What that one call was to change may then be there or not; whatever was
-/// acknowledged before is there. A disk that is full is normally met before the write, and then
-/// nothing has happened.
+/// A write of which nobody knows what became shuts the store: every later call gives
+/// [`StoreError::Shut`] until it is opened again. What that one call was to change may then be there
+/// or not; whatever was acknowledged before is there. A disk that is full is normally met before the
+/// write, and a store elsewhere may be out of reach; then nothing has happened, and later calls may
+/// succeed.
 pub trait Keystore: Send {
     /// The entry of a key if it is accepted for the name at this time, or why it is not. Unknown
     /// keys take as long as known ones.
@@ -250,6 +254,9 @@ pub enum StoreError {
         /// The number this program writes.
         known: u32,
     },
+    /// What an earlier version wrote does not fit this one.
+    #[error("the keystore cannot be brought to this program's format: {0}; nothing was touched")]
+    Upgrade(String),
     /// An earlier call failed, so what the store holds is not known until it is opened again.
     #[error("the keystore is shut since it failed ({0}): start the host again")]
     Shut(String),

@@ -1,6 +1,7 @@
 //! Rows as bytes: what README.md calls the format.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use identity::PublicKey;
 use serde::de::DeserializeOwned;
@@ -33,10 +34,14 @@ pub(crate) struct Summary {
     pub(crate) rows: [u8; 32],
 }
 
+/// What hashes rows; to set it up takes as long as to hash one.
+static ROW: LazyLock<blake3::Hasher> =
+    LazyLock::new(|| blake3::Hasher::new_derive_key("moonport 2026 keystore row"));
+
 impl Summary {
     /// Takes a row in, or out if it is in.
     pub(crate) fn toggle(&mut self, key: &[u8], value: &[u8]) {
-        let mut hasher = blake3::Hasher::new_derive_key("moonport 2026 keystore row");
+        let mut hasher = ROW.clone();
         hasher.update(&(key.len() as u64).to_le_bytes());
         hasher.update(key);
         hasher.update(value);
@@ -61,8 +66,8 @@ pub(crate) const HEAD_ROW: &[u8] = b"A";
 
 // In this order windows come before what hangs on them.
 const RECORD: u8 = b'A';
-const KEY: u8 = b'K';
-const WINDOW: u8 = b'W';
+pub(crate) const KEY: u8 = b'K';
+pub(crate) const WINDOW: u8 = b'W';
 const SECRET: u8 = b'X';
 const ENROLLED: u8 = b'Y';
 const BARRED: u8 = b'Z';
@@ -100,31 +105,33 @@ pub(crate) fn record_key(seq: u64) -> Vec<u8> {
     row_key(RECORD, &[&seq.to_be_bytes()])
 }
 
-/// The state that all rows make, the sealed secrets, and what there is of the audit log.
-pub(crate) fn assemble(
-    rows: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(State, BTreeMap<WindowId, Sealed>, Outbox), StoreError> {
-    let mut state = State::default();
-    let mut secrets = BTreeMap::new();
-    let mut outbox = Outbox::default();
-    for (key, value) in rows {
+/// The state that rows make, the sealed secrets, and what there is of the audit log.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    pub(crate) state: State,
+    pub(crate) secrets: BTreeMap<WindowId, Sealed>,
+    pub(crate) outbox: Outbox,
+}
+
+impl Assembly {
+    /// The next row; they come in the order of their keys.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if key.first() == Some(&RECORD) {
-            take_record(key, value, &mut outbox)
-                .ok_or_else(|| damaged("a row is not what was written"))?;
-            continue;
+            return take_record(key, value, &mut self.outbox)
+                .ok_or_else(|| damaged("a row is not what was written"));
         }
-        let row = decode(key, value, &mut secrets)
+        let row = decode(key, value, &mut self.secrets)
             .ok_or_else(|| damaged("a row is not what was written"))?;
         let hangs_on_something = match &row {
             None | Some(Row::Key(..) | Row::Window(..) | Row::Secret(..)) => true,
-            Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => state.window(*id).is_some(),
+            Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => self.state.window(*id).is_some(),
         };
         if !hangs_on_something {
             return Err(damaged("a row belongs to one that is missing"));
         }
-        row.map(|row| state.set(row));
+        row.map(|row| self.state.set(row));
+        Ok(())
     }
-    Ok((state, secrets, outbox))
 }
 
 fn take_record(key: &[u8], value: &[u8], outbox: &mut Outbox) -> Option<()> {

@@ -116,7 +116,7 @@ fn accept(
 ) -> Result<Vec<Row>, ApplyError> {
     check(label, Entry::MAX_LABEL, ApplyError::Label)?;
     let old = state.key(key);
-    let mut row = match old {
+    let mut row = match &old {
         Some(row) if row.standing == Standing::Banned => {
             return Err(ApplyError::Standing(Standing::Banned));
         }
@@ -138,7 +138,7 @@ fn accept(
         return Err(ApplyError::TooManyScopes);
     }
     let mut rows = Vec::new();
-    if old != Some(&row) {
+    if old.as_ref() != Some(&row) {
         rows.push(Row::Key(*key, Some(row)));
     }
     let barred = |window: &&Window| state.is_barred(window.id, key);
@@ -149,7 +149,7 @@ fn accept(
 }
 
 fn unscope(state: &State, key: &PublicKey, scope: &Scope) -> Result<Vec<Row>, ApplyError> {
-    let mut row = known(state, key)?.clone();
+    let mut row = known(state, key)?;
     if !row.scopes.remove(scope) {
         return Err(ApplyError::NotScoped);
     }
@@ -167,7 +167,7 @@ fn edit(
     let old = known(state, key)?;
     let mut row = old.clone();
     edit(&mut row);
-    Ok(match row == *old {
+    Ok(match row == old {
         true => Vec::new(),
         false => vec![Row::Key(*key, Some(row))],
     })
@@ -178,7 +178,7 @@ fn end_trust(state: &State, key: &PublicKey, standing: Standing) -> Result<Vec<R
         standing,
         scopes: Default::default(),
         expires_ms: None,
-        ..known(state, key)?.clone()
+        ..known(state, key)?
     };
     let mut rows = vec![Row::Key(*key, Some(row))];
     rows.extend(bars(state, key, |_| true));
@@ -220,7 +220,7 @@ fn bars(state: &State, key: &PublicKey, meant: impl Fn(&Window) -> bool) -> Vec<
         .collect()
 }
 
-fn known<'a>(state: &'a State, key: &PublicKey) -> Result<&'a KeyRow, ApplyError> {
+fn known(state: &State, key: &PublicKey) -> Result<KeyRow, ApplyError> {
     state.key(key).ok_or(ApplyError::NoSuchKey)
 }
 

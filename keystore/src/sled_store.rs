@@ -9,12 +9,13 @@ use identity::{Name, PublicKey, Secret};
 
 use crate::audit::{self, Event, Happened, Head, Trail};
 use crate::directory::{self, sync_directory};
-use crate::log::{self, Contents, Log};
-use crate::rows::{self, Sealed, Summary, Writes, damaged};
+use crate::folder;
+use crate::log::{self, Found, Log, RawRow};
+use crate::rows::{self, Assembly, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
 use crate::{
     Actor, ApplyError, Change, Denied, Directory, Entry, Epoch, Group, Keystore, Note, Now,
-    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, backup, rules, seal,
+    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, backup, format1, rules, seal,
 };
 
 /// The durable keystore, on sled.
@@ -48,6 +49,12 @@ impl Sled {
             StoreError::Damaged(what) => StoreError::Damaged(format!("{place}: {what}")),
             other => other,
         })
+    }
+
+    /// What an earlier version had written has been brought to this one's format; this is the copy
+    /// of it that was kept.
+    pub fn upgraded(&self) -> Option<&Path> {
+        self.disk.kept.as_deref()
     }
 
     /// Makes it look as if another version had written it.
@@ -191,6 +198,8 @@ impl Keystore for Sled {
 #[derive(Debug)]
 struct Disk {
     log: Log,
+    /// Where its files are.
+    store: PathBuf,
     summary: Summary,
     trail: Trail,
     /// The summary that was acknowledged last; written after it is durable and not waited for.
@@ -198,6 +207,8 @@ struct Disk {
     window_keys: PathBuf,
     /// The key files of the kept windows.
     openings: BTreeMap<WindowId, String>,
+    /// The copy of what was there before an upgrade.
+    kept: Option<PathBuf>,
     /// Why it is shut.
     failed: Option<String>,
     /// Held as long as the files are.
@@ -206,17 +217,18 @@ struct Disk {
 
 impl Disk {
     fn open(directory: &Directory, now: Now) -> Result<(Self, State), StoreError> {
-        let store = directory.subdirectory("store").map_err(refused)?;
+        let store = folder::place_of(directory)?;
         let window_keys = directory.subdirectory("windowkeys").map_err(refused)?;
         let trail = directory.subdirectory(audit::FOLDER).map_err(refused)?;
         let acknowledged_path = directory.path().join("acknowledged");
         let acknowledged = read_acknowledged(&acknowledged_path)?;
 
-        if let Ok(data) = File::open(store.join("db")) {
+        let mut kept = None;
+        if File::open(store.join("db")).is_ok() && !folder::take_closed(directory.path(), &store)? {
             // What recovery reads and builds on must not be lost after it.
-            data.sync_all()?;
+            log::sync(&store)?;
             let rehearsal = directory.path().join("rehearsal");
-            remove_all(&rehearsal)?;
+            folder::remove_all(&rehearsal)?;
             let rehearsed = log::copy(&store, &rehearsal)
                 .map_err(|error| {
                     at(
@@ -224,43 +236,68 @@ impl Disk {
                         &error,
                     )
                 })
-                .and_then(|()| {
-                    let (_, (_, rows)) = open_log(&rehearsal, acknowledged)?;
-                    let (.., outbox) = rows::assemble(&rows)?;
-                    Trail::rehearse(&trail, &outbox)
+                .and_then(|()| open_log(&rehearsal, acknowledged))
+                .and_then(|opened| {
+                    Trail::rehearse(&trail, &opened.assembly.outbox)?;
+                    match opened.found.format {
+                        format1::FORMAT => format1::upgrade(&opened.old).map(|_| true),
+                        _ => Ok(false),
+                    }
                 });
-            remove_all(&rehearsal)?;
-            rehearsed?;
+            folder::remove_all(&rehearsal)?;
+            if rehearsed? {
+                kept = Some(folder::keep_copy(&store, directory.path())?);
+            }
         }
-        let (mut log, (summary, rows)) = open_log(&store, acknowledged)?;
-        let (mut state, sealed, outbox) = rows::assemble(&rows)?;
-        let trail = Trail::open(trail, &outbox, now.wall_ms)?;
-
+        let Opened {
+            mut log,
+            found: Found { format, summary },
+            mut assembly,
+            old,
+        } = open_log(&store, acknowledged)?;
+        let trail = Trail::open(trail, &assembly.outbox, now.wall_ms)?;
         let mut found = summary.unwrap_or_default();
         if summary.is_none() {
-            log.reserve(0)?;
-            log.write(&mut found, Writes::new())?;
+            folder::begin(&mut log, &mut found)?;
         }
+        if format == format1::FORMAT {
+            // With these rows goes the number of the format.
+            let writes = format1::upgrade(&old)?;
+            log.reserve(writes.len())?;
+            let mut rows: Writes = old
+                .into_iter()
+                .map(|(key, value)| (key, Some(value)))
+                .collect();
+            rows.extend(writes.clone());
+            for (key, value) in &rows {
+                if let Some(value) = value {
+                    assembly.add(key, value)?;
+                }
+            }
+            log.write(&mut found, writes)?;
+        }
+        let Assembly {
+            mut state,
+            secrets: sealed,
+            ..
+        } = assembly;
         state.epoch = found.epoch;
         state.highest_wall_ms = found.highest_wall_ms;
         let openings = unseal(&mut state, sealed, &window_keys)?;
 
         // sled leaves these to chance: the names of its files, and one small file.
         File::open(store.join("conf"))?.sync_all()?;
-        for folder in [
-            store.join("blobs").as_path(),
-            store.as_path(),
-            directory.path(),
-        ] {
-            sync_directory(folder)?;
-        }
+        sync_directory(&store.join("blobs"))?;
+        sync_directory(&store)?;
         let mut disk = Self {
             log,
+            store,
             summary: found,
             trail,
             acknowledged: open_acknowledged(&acknowledged_path, &found)?,
             window_keys,
             openings,
+            kept,
             failed: None,
             directory: directory.clone(),
         };
@@ -397,13 +434,44 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if !self.log.close() || self.failed.is_some() {
+            return;
+        }
+        let (directory, store) = (self.directory.clone(), self.store.clone());
+        // The directory is held until that is done.
+        log::within_limit(move || {
+            // Without it the next opening takes longer, and that is all.
+            let _ = folder::note_closed(directory.path(), &store);
+        });
+    }
+}
+
 /// How far the clock on the disk may lag behind what was seen while a window is open.
 const CLOCK_MS: u64 = 1000;
 
+/// What an opened log holds.
+struct Opened {
+    log: Log,
+    found: Found,
+    /// What its rows make.
+    assembly: Assembly,
+    /// Its rows instead, if they are of format 1.
+    old: Vec<RawRow>,
+}
+
 /// Opens a log if it holds at least what was acknowledged.
-fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Contents), StoreError> {
-    let (log, (summary, rows)) = Log::open(folder)?;
-    let found = summary.unwrap_or_default();
+fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<Opened, StoreError> {
+    let (mut assembly, mut old) = (Assembly::default(), Vec::new());
+    let (log, contents) = Log::open(folder, |format, key, value| match format {
+        format1::FORMAT => {
+            old.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        }
+        _ => assembly.add(key, value),
+    })?;
+    let found = contents.summary.unwrap_or_default();
     match acknowledged {
         Some(least) if found.commit < least.commit => Err(StoreError::Damaged(format!(
             "it holds {} changes, but {} have been acknowledged; nothing was touched: restore it \
@@ -413,7 +481,12 @@ fn open_log(folder: &Path, acknowledged: Option<Summary>) -> Result<(Log, Conten
         Some(same) if found.commit == same.commit && found != same => {
             Err(damaged("it does not hold what has been acknowledged"))
         }
-        _ => Ok((log, (summary, rows))),
+        _ => Ok(Opened {
+            log,
+            found: contents,
+            assembly,
+            old,
+        }),
     }
 }
 
@@ -484,19 +557,12 @@ fn checked(bytes: &[u8]) -> [u8; CHECK_LEN] {
 
 const CHECK_LEN: usize = 16;
 
-fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// An error of the system, and what it is about.
-fn at(what: impl Display, error: &io::Error) -> StoreError {
+pub(crate) fn at(what: impl Display, error: &io::Error) -> StoreError {
     StoreError::Io(io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
-fn refused(error: OpenError) -> StoreError {
+pub(crate) fn refused(error: OpenError) -> StoreError {
     let kind = match &error {
         OpenError::Io { source, .. } => source.kind(),
         _ => io::ErrorKind::PermissionDenied,

@@ -1,15 +1,15 @@
 //! The state as rows, so that a change is a short list of rows and what they become, whichever
 //! backend keeps them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{LazyLock, mpsc};
 
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Event, Happened};
 use crate::{
-    Actor, Added, ApplyError, Change, Denied, Entry, Epoch, Group, Now, Scope, Seen, Standing,
+    Actor, Added, ApplyError, Change, Denied, Entry, Epoch, Group, How, Now, Scope, Seen, Standing,
     StoreError, Told, Watch, Window, WindowEnd, WindowId, entry, rules,
 };
 
@@ -53,10 +53,38 @@ impl KeyRow {
     }
 }
 
+/// A [`KeyRow`] in as few bytes as on the disk: there may be a million of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Packed(Box<[u8]>);
+
+impl Packed {
+    /// `None` if that cannot be, which no row is known to do; the key is then unknown.
+    fn new(row: &KeyRow) -> Option<Self> {
+        Some(Self(postcard::to_stdvec(row).ok()?.into()))
+    }
+
+    fn row(&self) -> Option<KeyRow> {
+        postcard::from_bytes(&self.0).ok()
+    }
+}
+
+/// What is looked at for a key that nobody knows.
+static STRANGER: LazyLock<Option<Packed>> = LazyLock::new(|| {
+    let scopes = Name::parse("nowhere").map(Scope::Name);
+    Packed::new(&KeyRow {
+        scopes: scopes.into_iter().collect(),
+        ..KeyRow::new(Added {
+            at_ms: 0,
+            how: How::Named,
+            by: Actor::Host,
+        })
+    })
+});
+
 /// Everything a store knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    keys: BTreeMap<[u8; 32], (PublicKey, KeyRow)>,
+    keys: HashMap<[u8; 32], Packed>,
     windows: BTreeMap<WindowId, Window>,
     secrets: BTreeMap<WindowId, Secret>,
     barred: BTreeMap<WindowId, BTreeSet<[u8; 32]>>,
@@ -78,13 +106,24 @@ pub(crate) struct Staged {
 
 impl State {
     pub(crate) fn lookup(&self, now: Now, name: &Name, key: &PublicKey) -> Result<Entry, Denied> {
-        self.allows(now, name, key)?;
-        self.entry(key).ok_or(Denied::Unknown)
+        // An unknown key is looked at as if it were another's, so that it takes as long.
+        let known = self.keys.get(key.as_bytes());
+        let row = known.or(STRANGER.as_ref()).and_then(Packed::row);
+        let row = row.ok_or(Denied::Unknown)?;
+        let admitted = self.admits(now, name, &row);
+        let entry = to_entry(*key, row);
+        match known {
+            Some(_) => admitted.map(|()| entry),
+            None => Err(Denied::Unknown),
+        }
     }
 
     /// Whether a key is accepted for a name.
     pub(crate) fn allows(&self, now: Now, name: &Name, key: &PublicKey) -> Result<(), Denied> {
-        let row = self.key(key).ok_or(Denied::Unknown)?;
+        self.admits(now, name, &self.key(key).ok_or(Denied::Unknown)?)
+    }
+
+    fn admits(&self, now: Now, name: &Name, row: &KeyRow) -> Result<(), Denied> {
         entry::may_enter(
             row.standing,
             row.expires_ms,
@@ -94,27 +133,32 @@ impl State {
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let entry = |(key, row): &(PublicKey, KeyRow)| to_entry(*key, row.clone());
-        self.keys.values().map(entry).collect()
+        let mut keys: Vec<_> = self.keys.iter().collect();
+        keys.sort_unstable_by_key(|(bytes, _)| **bytes);
+        let entry = |(bytes, row): (&[u8; 32], &Packed)| {
+            Some(to_entry(PublicKey::parse(bytes).ok()?, row.row()?))
+        };
+        keys.into_iter().filter_map(entry).collect()
     }
 
     pub(crate) fn entry(&self, key: &PublicKey) -> Option<Entry> {
-        Some(to_entry(*key, self.key(key)?.clone()))
+        Some(to_entry(*key, self.key(key)?))
     }
 
     /// Notes when a key was here.
     pub(crate) fn see(&mut self, key: &PublicKey, seen: Seen) {
-        if let Some((_, row)) = self.keys.get_mut(key.as_bytes()) {
+        if let Some(mut row) = self.key(key) {
             row.seen = Some(seen);
+            self.set(Row::Key(*key, Some(row)));
             self.unwritten.insert(*key.as_bytes());
         }
     }
 
     /// The rows that say so.
     pub(crate) fn unwritten(&self) -> Vec<Row> {
-        let row = |bytes| {
-            let (key, row) = self.keys.get(bytes)?;
-            Some(Row::Key(*key, Some(row.clone())))
+        let row = |bytes: &[u8; 32]| {
+            let key = PublicKey::parse(bytes).ok()?;
+            Some(Row::Key(key, Some(self.key(&key)?)))
         };
         self.unwritten.iter().filter_map(row).collect()
     }
@@ -136,8 +180,8 @@ impl State {
         windows
     }
 
-    pub(crate) fn key(&self, key: &PublicKey) -> Option<&KeyRow> {
-        self.keys.get(key.as_bytes()).map(|(_, row)| row)
+    pub(crate) fn key(&self, key: &PublicKey) -> Option<KeyRow> {
+        self.keys.get(key.as_bytes())?.row()
     }
 
     pub(crate) fn all_windows(&self) -> impl Iterator<Item = &Window> {
@@ -167,11 +211,11 @@ impl State {
         match row {
             Row::Key(key, new) => {
                 let bytes = *key.as_bytes();
-                let old = match new {
-                    Some(new) => self.keys.insert(bytes, (key, new)),
+                let old = match new.as_ref().and_then(Packed::new) {
+                    Some(new) => self.keys.insert(bytes, new),
                     None => self.keys.remove(&bytes),
                 };
-                Row::Key(key, old.map(|(_, row)| row))
+                Row::Key(key, old.and_then(|old| old.row()))
             }
             Row::Window(id, new) => {
                 let mut old = self.windows.remove(&id);
@@ -361,6 +405,18 @@ impl Staged {
                 event: event.clone(),
             })
         })
+    }
+
+    /// What is to be told.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.iter().map(|(told, _)| told.clone()).collect()
+    }
+
+    /// What became of the groups.
+    #[cfg(test)]
+    pub(crate) fn into_results(self) -> Vec<Result<Epoch, ApplyError>> {
+        self.results
     }
 }
 

@@ -116,6 +116,13 @@ pub(super) fn open(state: &Path) -> Result<(Directory, Sled), Failure> {
     };
     let store = Sled::open(&directory, now())
         .map_err(|error: StoreError| Failure::new(Exit::Keystore, error))?;
+    if let Some(kept) = store.upgraded() {
+        tracing::info!(
+            "the keystore has been brought to the format of this version; what was there before is \
+             kept in {}",
+            kept.display()
+        );
+    }
     Ok((directory, store))
 }
 

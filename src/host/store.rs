@@ -72,7 +72,7 @@ impl<H: 'static> Store<H> {
             jobs.is_some_and(|jobs| jobs.send(Job::Look).is_ok())
         };
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
-            let mut keeper = Keeper::new(keystore, clock, hear, look);
+            let mut keeper = Keeper::new(keystore, clock, hear, look, GRACE);
             let mut settled = Instant::now();
             loop {
                 // However busy it is.
@@ -158,13 +158,21 @@ struct Keeper<F, L> {
     watch: Watch,
     /// Since when nothing can be heard of the store.
     lost: Option<Instant>,
+    /// How long that may be so before what is known of it counts for nothing.
+    grace: Duration,
 }
 
 impl<F, L> Keeper<F, L>
 where
     L: Fn() -> bool + Clone + Send + 'static,
 {
-    fn new(mut keystore: Box<dyn Keystore>, clock: Clock, hear: F, look: L) -> Self {
+    fn new(
+        mut keystore: Box<dyn Keystore>,
+        clock: Clock,
+        hear: F,
+        look: L,
+        grace: Duration,
+    ) -> Self {
         let watch = keystore.watch(wake(&look));
         Self {
             keystore,
@@ -173,6 +181,7 @@ where
             look,
             watch,
             lost: None,
+            grace,
         }
     }
 
@@ -268,7 +277,7 @@ where
                     tracing::error!("{lost}");
                     let since = *self.lost.get_or_insert_with(Instant::now);
                     self.watch = self.keystore.watch(wake(&self.look));
-                    if since.elapsed() >= GRACE {
+                    if since.elapsed() >= self.grace {
                         done.push((self.hear)(News::Blind));
                     }
                     return;
@@ -323,6 +332,7 @@ fn again(error: &StoreError) -> StoreError {
             found: *found,
             known: *known,
         },
+        StoreError::Upgrade(why) => StoreError::Upgrade(why.clone()),
         StoreError::Shut(why) => StoreError::Shut(why.clone()),
     }
 }
@@ -335,6 +345,9 @@ const MAX_BATCH: usize = 256;
 
 /// How long the store may be unheard of before what is known of it counts for nothing.
 const GRACE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod order {

@@ -1,5 +1,8 @@
 //! What every backend does. A backend that can be opened again is, between the steps.
 
+use std::sync::Arc;
+
+use super::replica::{Remote, Replica};
 use super::*;
 
 /// A store, and how to open it again.
@@ -29,6 +32,18 @@ impl Bench for OnDisk {
     }
 }
 
+/// Opened again, it is another host that shares the store.
+struct Shared(Arc<Remote>, Replica);
+
+impl Bench for Shared {
+    fn store(&mut self) -> &mut dyn Keystore {
+        &mut self.1
+    }
+    fn reopen(&mut self) {
+        self.1 = Replica::open(&self.0);
+    }
+}
+
 macro_rules! contract {
     ($($test:ident)*) => {
         mod memory {
@@ -39,6 +54,13 @@ macro_rules! contract {
                 let dir = super::TempDir::new().unwrap();
                 let store = super::sled(&dir, super::at(0));
                 super::$test(&mut super::OnDisk(dir, Some(store)))
+            })*
+        }
+        mod replica {
+            $(#[test] fn $test() {
+                let remote = Default::default();
+                let store = super::Replica::open(&remote);
+                super::$test(&mut super::Shared(remote, store))
             })*
         }
     };

@@ -5,104 +5,44 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::faults::fast_folder;
+use super::history::{Expected, History, carry_out, inspect};
 use super::*;
 
 const DIR: &str = "KEYSTORE_CRASH_DIR";
+const SEED: &str = "KEYSTORE_CRASH_SEED";
+const BEGIN: &str = "KEYSTORE_CRASH_BEGIN";
 
-/// The changes of the i-th call. Each of them changes something.
-fn call(i: u64) -> (Now, Vec<Change>) {
-    let human = |id| {
-        Change::OpenWindow(OpenWindow {
-            human: true,
-            ..window(id, 2)
-        })
-    };
-    let guess = |id| Change::Guesses {
-        window: WindowId(id),
-        more: 1,
-    };
-    let changes = match i % 6 {
-        0 => vec![accept(i, "door"), accept(i, "gate"), accept(i + 1, "hall")],
-        1 => vec![human(i)],
-        2 => vec![enrol(i - 1, i), enrol(i - 1, i + 1)],
-        3 => vec![
-            accept(i, "*"),
-            open(i, 9),
-            guess(i),
-            enrol(i, 1_000_000 + i),
-        ],
-        4 => vec![
-            remove(i - 4),
-            close(i - 1),
-            enrol(i - 3, i - 2),
-            accept(i, "door"),
-        ],
-        _ => vec![accept(i - 1, "gate")],
-    };
-    let effective = changes.into_iter().filter(|change| {
-        // The window of two is spent by then, and its keys are known: this one changes nothing.
-        !matches!(change, Change::Enrol { window, .. } if i % 6 == 4 && window.0 == i - 3)
-    });
-    (at(i * 1000), effective.collect())
+fn number(variable: &str) -> u64 {
+    std::env::var(variable).unwrap().parse().unwrap()
 }
 
-/// How many calls a store has seen; it panics if one of them is there by half.
-fn calls_in(store: &mut dyn Keystore) -> u64 {
-    let Epoch(epoch) = store.settle(at(0)).unwrap();
-    let (mut calls, mut after) = (0, 0);
-    while after < epoch {
-        after += call(calls).1.len() as u64;
-        calls += 1;
-    }
-    assert_eq!(after, epoch, "call {calls} is there by half");
-    calls
-}
-
-/// Not a test of its own: what the test below kills.
+/// Not a test of its own: what the tests below kill.
 #[test]
 fn child() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let directory = open_directory(dir.as_ref());
-    let mut store = Sled::open(&directory, at(0)).unwrap();
+    let mut history = History::new(number(SEED));
+    let begin = number(BEGIN);
+    (0..begin).for_each(|_| drop(history.step()));
+    let mut store = Sled::open(&directory, history.present().0).unwrap();
     let mut out = io::stdout();
-    for i in calls_in(&mut store).. {
-        let (now, changes) = call(i);
-        // Notes before it, and the file made durable now and then, at any moment of which it may die.
-        store.note(now, audit::refused(i)).unwrap();
-        if i % 7 == 0 {
-            store.settle(now).unwrap();
-        }
-        store.apply(now, &ADMIN, &changes).unwrap();
-        store.note(now, audit::refused(i + 1)).unwrap();
-        if writeln!(out, "ack {}", i + 1)
-            .and_then(|()| out.flush())
-            .is_err()
-        {
+    for n in begin.. {
+        let step = history.step();
+        carry_out(&mut store, step.now, &step.deed).unwrap();
+        let told = writeln!(out, "ack {}", n + 1).and_then(|()| out.flush());
+        if told.is_err() {
             return;
         }
     }
 }
 
-#[test]
-fn i6_a_kill_while_it_begins_leaves_a_store_that_opens() {
-    let mut random = Random::from_env();
-    for _ in 0..40 {
-        let dir = TempDir::new().unwrap();
-        let mut child = spawn(&dir.path().join("state"));
-        wait(random.below(12_000));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let mut store = sled(&dir, at(0));
-        let calls = calls_in(&mut store);
-        audit::is_complete(&dir.path().join("state"), &mut store);
-        store.apply(call(calls).0, &ADMIN, &call(calls).1).unwrap();
-    }
-}
-
-fn spawn(state: &Path) -> Child {
+fn spawn(state: &Path, seed: u64, begin: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["tests::crash::child", "--exact", "--nocapture"])
         .env(DIR, state)
+        .env(SEED, seed.to_string())
+        .env(BEGIN, begin.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -117,57 +57,62 @@ fn wait(micros: u64) {
 }
 
 #[test]
-fn i6_acknowledged_changes_survive_kill_9() {
-    let dir = TempDir::new().unwrap();
-    let state = dir.path().join("state");
+fn i6_a_kill_while_it_begins_leaves_a_store_that_opens() {
     let mut random = Random::from_env();
-    let mut expected = Memory::new();
+    for _ in 0..40 {
+        let dir = fast_folder();
+        let mut child = spawn(&dir.path().join("state"), 1, 0);
+        wait(random.below(12_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut store = sled(&dir, at(0));
+        store.apply(at(DAY), &ADMIN, &[accept(99, "door")]).unwrap();
+    }
+}
+
+#[test]
+fn i6_acknowledged_changes_survive_kill_9() {
+    let mut random = Random::from_env();
+    let done: usize = (0..20).map(|_| ten_kills(&mut random)).sum();
+    println!("{done} steps");
+    assert!(done > 400, "only {done} steps, so little was tried");
+}
+
+/// Kills a child again and again that goes on with one history; gives how far it came.
+fn ten_kills(random: &mut Random) -> usize {
+    let dir = fast_folder();
+    let state = dir.path().join("state");
+    let seed = random.next();
+    let mut history = History::new(seed);
+    let mut expected = Expected::new(&history);
     let mut done = 0;
-    for round in 0..60 {
-        let mut child = spawn(&state);
+    for round in 0..10 {
+        let mut child = spawn(&state, seed, done);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut acks = 0;
-        let mut acknowledged = |line: &str| {
-            let ack = line.rsplit_once("ack ").and_then(|(_, n)| n.parse().ok());
-            done = ack.unwrap_or(done);
-            acks += usize::from(ack.is_some());
-            acks
-        };
+        let acknowledged = |line: &str| line.rsplit_once("ack ")?.1.parse::<usize>().ok();
         // Every third is killed while it opens the store, or soon after.
-        let wanted = if round % 3 == 0 {
-            0
-        } else {
-            random.below(40) as usize
+        let mut wanted = match round % 3 {
+            0 => 0,
+            _ => random.below(12),
         };
-        let mut seen_acks = 0;
-        while seen_acks < wanted {
-            let line = lines
-                .next()
-                .expect("the child has ended by itself")
-                .unwrap();
-            seen_acks = acknowledged(&line);
+        while wanted > 0 {
+            let line = lines.next().expect("the child has ended by itself");
+            if let Some(ack) = acknowledged(&line.unwrap()) {
+                done = ack;
+                wanted -= 1;
+            }
         }
-        wait(random.below(if wanted == 0 { 40_000 } else { 3_000 }));
+        wait(random.below(if round % 3 == 0 { 30_000 } else { 3_000 }));
         child.kill().unwrap();
         child.wait().unwrap();
         for line in lines {
-            acknowledged(&line.unwrap());
+            done = acknowledged(&line.unwrap()).unwrap_or(done);
         }
-
-        let mut store = Sled::open(&open_directory(&state), at(0)).unwrap();
-        let calls = calls_in(&mut store);
-        assert!(
-            calls == done || calls == done + 1,
-            "round {round}: {calls} for {done}"
-        );
-        for i in calls_in(&mut expected)..calls {
-            let (now, changes) = call(i);
-            expected.apply(now, &ADMIN, &changes).unwrap();
+        while expected.len() <= done {
+            expected.push(&history.step());
         }
-        let now = call(calls).0;
-        assert_eq!(seen(&store, now), seen(&expected, now), "round {round}");
-        audit::is_complete(&state, &mut store);
-        done = calls;
+        done = inspect(&open_directory(&state), &mut expected, done)
+            .unwrap_or_else(|error| panic!("seed {seed}, kill {round}: {error}"));
     }
-    assert!(done > 100, "only {done} calls, so little was tried");
+    done
 }

@@ -6,8 +6,13 @@ mod contract;
 mod crash;
 mod damage;
 pub(crate) mod directory;
+mod faults;
+mod history;
+mod power;
+mod replica;
 mod rules;
 mod secrets;
+mod upgrade;
 mod windows;
 
 use identity::{Name, PublicKey, Secret};
