@@ -7,7 +7,8 @@
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
 //! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
-//! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
+//! | [`frameserver`] | who faces the network: accept loop, a driver per peer |
+//! | [`sandbox`] | what is left to a frameserver and to a script, and what denies the rest |
 //! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
 //! | [`cli`] | the command line |
 //!
@@ -19,5 +20,6 @@ pub mod cli;
 pub mod frameserver;
 pub mod host;
 pub mod ipc;
+pub mod sandbox;
 pub mod script;
 pub mod wire;

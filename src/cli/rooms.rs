@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure, OrExit};
 use crate::host;
 use crate::ipc::Socket;
 use crate::ipc::admin::{FromHost, ToHost};
-use crate::ipc::script::ErrorMode;
+use crate::ipc::script::{ErrorMode, Limits};
 use crate::wire::crypto::SecretKey;
 
 /// What `moonport run` was told.
@@ -19,6 +19,7 @@ pub(super) struct Run {
     pub(super) arguments: Vec<String>,
     pub(super) state: PathBuf,
     pub(super) errors: ErrorMode,
+    pub(super) limits: Limits,
     pub(super) handshake: Duration,
     pub(super) require_sandbox: bool,
 }
@@ -46,6 +47,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         arguments: run.arguments,
         state: run.state,
         errors: run.errors,
+        limits: run.limits,
         handshake: run.handshake,
         unproved: UNPROVED,
         undecided: UNDECIDED,

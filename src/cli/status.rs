@@ -130,7 +130,7 @@ impl<'a> Listener<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::frameserver;
+    use crate::ipc;
 
     #[test]
     fn programs_see_listeners_and_sessions() {
@@ -143,7 +143,7 @@ mod tests {
                 ready: true,
                 script: "hello.lua".into(),
                 sandbox: [("open", Some("landlock")), ("ptrace", None)]
-                    .map(|(action, layer)| frameserver::Denied {
+                    .map(|(action, layer)| ipc::Denied {
                         action: action.into(),
                         layer: layer.map(Into::into),
                     })

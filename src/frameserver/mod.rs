@@ -20,7 +20,6 @@ mod accept;
 mod driver;
 mod hub;
 mod link;
-mod sandbox;
 mod session;
 
 #[cfg(test)]
@@ -36,6 +35,7 @@ use tokio::task::LocalSet;
 
 use crate::ipc::frameserver::{FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
+use crate::sandbox::{self, Lockdown, Policy};
 use hub::{Control, Gone, Hub};
 
 /// The `argv[0]` under which the host starts a frameserver, with its control socket as standard
@@ -102,7 +102,7 @@ fn run() -> Result<(), Failure> {
 async fn serve(control: Control, listen: Listen, fds: Vec<OwnedFd>) -> Result<(), Failure> {
     let required = listen.require_sandbox;
     let prepared = Hub::new(listen, fds).map_err(Failure::from);
-    let report = sandbox::enter();
+    let report = Lockdown::begin(Policy::frameserver()).seal();
     let ready = prepared.and_then(|hub| match sandbox::complaint(&report) {
         Some(complaint) if required => Err(Failure::Sandbox(complaint)),
         _ => Ok(hub),

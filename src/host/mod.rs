@@ -50,7 +50,7 @@ pub use program::{Program, ProgramError};
 use crate::ipc::SessionId;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript};
+use crate::ipc::script::{ErrorMode, FromScript, Limits};
 use crate::wire::crypto::SecretKey;
 use child::Did;
 use fronts::Front;
@@ -70,6 +70,8 @@ pub struct Options {
     pub state: PathBuf,
     /// What an uncaught error in a script does.
     pub errors: ErrorMode,
+    /// What a script may use up.
+    pub limits: Limits,
     /// From an accepted connection to its proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
@@ -80,7 +82,7 @@ pub struct Options {
     pub sessions: usize,
     /// How long a window is open if nobody says.
     pub window: Duration,
-    /// Refuse to listen unless every action that the sandbox denies is denied.
+    /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::child::{Child, Did, how};
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::ListenerId;
-use crate::ipc::script::{FromScript, Run, ToScript};
+use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::script;
 
 /// A script, through all restarts of its process.
@@ -77,6 +77,8 @@ impl Host {
             state: own(STATE)?,
             temporary: own(TEMPORARY)?,
             errors: self.options.errors,
+            limits: self.options.limits,
+            require_sandbox: self.options.require_sandbox,
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -110,6 +112,14 @@ impl Host {
             FromScript::Secret(wanted) => self.secret(id, wanted),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
+            FromScript::Confined(sandbox) => {
+                let open = sandbox.iter().filter(|denied| denied.layer.is_none());
+                for denied in open {
+                    let script = self.script_name(id);
+                    tracing::warn!(script, "the sandbox does not deny {}", denied.action);
+                }
+            }
+            FromScript::Report(report) => self.script_reports(id, &report),
             FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
             FromScript::Exit {
                 code,
@@ -123,6 +133,33 @@ impl Host {
                     script.exit = Some(Exit { code, silent });
                 }
             }
+        }
+    }
+
+    /// Logs what the author of a script should know.
+    fn script_reports(&self, id: ScriptId, report: &Report) {
+        let script = self.script_name(id);
+        let detail = |wanted: &str| {
+            let found = report.details().find(|(name, _)| *name == wanted);
+            found.map(|(_, text)| tracing::field::display(text))
+        };
+        let message = &report.message;
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "moonport::script",
+                    script,
+                    "in" = detail("in"),
+                    so = detail("so"),
+                    hint = detail("hint"),
+                    traceback = detail("traceback"),
+                    "{message}"
+                )
+            };
+        }
+        match report.severity {
+            Severity::Error => log!(error),
+            Severity::Warning => log!(warn),
         }
     }
 

@@ -92,7 +92,7 @@ pub struct ListenerStatus {
     /// The script that made it.
     pub script: String,
     /// What its sandbox denies.
-    pub sandbox: Vec<super::frameserver::Denied>,
+    pub sandbox: Vec<super::Denied>,
     /// How many sessions it has.
     pub sessions: u32,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use mlua::Lua;
 
 use super::text::nearest;
+use super::vm::NO_MEMORY;
 
 /// Misuse of the API, raised in the script as a Lua error.
 #[derive(Debug, Clone)]
@@ -128,20 +129,27 @@ impl Told {
                 hint: Some("the script does not parse; nothing of it was run".to_owned()),
                 ..Self::text(message)
             },
-            mlua::Error::MemoryError(_) => Self {
-                memory: true,
-                hint: Some(
-                    "the script's memory is used up; drop references it no longer needs".to_owned(),
-                ),
-                ..Self::text("not enough memory")
-            },
+            mlua::Error::MemoryError(_) => Self::memory(NO_MEMORY),
+            mlua::Error::RuntimeError(message) if message.ends_with(NO_MEMORY) => {
+                Self::memory(message)
+            }
             mlua::Error::RuntimeError(message) => {
                 let mut told = Self::text(message);
                 told.hint = generic_hint(&told.message, names);
-                told.memory = told.message.ends_with("not enough memory");
                 told
             }
             other => Self::text(&other.to_string()),
+        }
+    }
+
+    fn memory(text: &str) -> Self {
+        Self {
+            memory: true,
+            hint: Some(
+                "the script's memory is used up (--memory); drop references it no longer needs"
+                    .to_owned(),
+            ),
+            ..Self::text(text)
         }
     }
 

@@ -28,6 +28,12 @@ const MAX_OBJECTS: usize = 65_000;
 /// The most vids that have ended and that the script has not deleted; the oldest are forgotten.
 const MAX_DEAD: usize = 10_000;
 
+/// As much may wait to be told to the host before a script has to let it be told.
+const MAX_SAID: usize = 1000;
+
+/// With so much waiting to be told to the script, it makes itself nothing more to hear.
+const MAX_QUEUED: usize = 10_000;
+
 /// The most listeners of a script.
 const MAX_LISTENERS: usize = 256;
 
@@ -190,7 +196,7 @@ impl World {
         port: u16,
         place: String,
     ) -> Option<Vid> {
-        if self.listeners.len() >= MAX_LISTENERS {
+        if self.listeners.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
             return None;
         }
         let id = ListenerId(self.next_listener);
@@ -218,6 +224,9 @@ impl World {
         let Some(Object::Listener(Listener { id, .. })) = self.objects.get(&vid) else {
             return Err("secret: this is no listener".to_owned());
         };
+        if self.outbox.host.len() >= MAX_SAID || self.queue.len() >= MAX_QUEUED {
+            return Err("secret: too many in one call".to_owned());
+        }
         match parse_secret(text) {
             Ok((count, secret)) => {
                 self.outbox.host.push(FromScript::Secret(Wanted {

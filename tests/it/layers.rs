@@ -12,7 +12,7 @@ struct Room {
     never: &'static [&'static str],
 }
 
-const ROOMS: [Room; 8] = [
+const ROOMS: [Room; 9] = [
     Room {
         directory: "identity/src",
         may: EVERYTHING,
@@ -43,13 +43,18 @@ const ROOMS: [Room; 8] = [
         never: &["std::fs"],
     },
     Room {
+        directory: "src/sandbox",
+        may: &["sandbox", "ipc::Denied"],
+        never: &["keystore", "tokio", "std::net", "std::fs"],
+    },
+    Room {
         directory: "src/frameserver",
-        may: &["frameserver", "ipc", "wire"],
+        may: &["frameserver", "ipc", "wire", "sandbox"],
         never: &["keystore"],
     },
     Room {
         directory: "src/script",
-        may: &["script", "ipc", "wire::a12::event"],
+        may: &["script", "ipc", "wire::a12::event", "sandbox"],
         never: &["keystore"],
     },
     Room {
@@ -95,10 +100,12 @@ const PLAIN_TYPES: [&str; 13] = [
 ];
 
 /// Crates that are for one place only.
-const KEPT: [(&str, &str); 3] = [
+const KEPT: [(&str, &str); 5] = [
     ("mlua", "src/script/"),
     ("sled", "keystore/src/log.rs"),
     ("clap", "src/cli/"),
+    ("landlock", "src/sandbox/"),
+    ("seccompiler", "src/sandbox/"),
 ];
 
 /// Where a descriptor is vouched for.

@@ -3,6 +3,7 @@
 use mlua::{MultiValue, Value};
 
 use super::{Arg, Call, Entry, NOTHING, Ret, Ty, arg, entry, form, opt, ret};
+use crate::ipc::script::{Report, Severity};
 use crate::script::errors::{self, Fault};
 use crate::script::text::{MESSAGE, cut, parts};
 use crate::script::vids::{Object, Say, Vid};
@@ -289,9 +290,10 @@ pub(super) fn send_text(call: &Call<'_>, vid: Vid, text: &[u8]) -> i64 {
         drop(world);
         // A script need not look at `failure`; whoever wrote it should hear of a slip all the same.
         let place = errors::place(call.lua).unwrap_or_else(|| call.core.run.appl.clone());
-        call.core.console.report(&format!(
-            "{place}: {mistake}: no secret was set; give \"num:secret\", with 1 to 31 bytes of secret"
-        ));
+        let mut report = Report::new(Severity::Warning, format!("{place}: {mistake}"));
+        report.follows = Some("no secret was set".to_owned());
+        report.hint = Some("give \"num:secret\", with 1 to 31 bytes of secret".to_owned());
+        call.core.report(report);
         return -1;
     }
     let Ok(text) = std::str::from_utf8(text) else {
