@@ -3,6 +3,6 @@
 hoard = {}
 function mischief()
 	while true do
-		hoard[#hoard + 1] = ("x"):rep(1e4) .. #hoard
+		hoard[#hoard + 1] = ("x"):rep(1e6) .. #hoard
 	end
 end
