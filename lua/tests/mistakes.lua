@@ -55,7 +55,7 @@ local MISTAKES = {
 	{ "client", "client()", "attempt to index local 'status'", "it is nil here", 1 },
 	{ "listener", "local nothing = nothing.at_all", "attempt to index global 'nothing'", "it is nil here" },
 	{ "listener", "accept_target() accept_target()", "has been accepted already", "one accept_target" },
-	{ "listener", "accept_target(7)", "bad argument #1", "accept_target(" },
+	{ "listener", "accept_target('x')", "bad argument #1", "accept_target(" },
 	{ "main", "net_listen('x')", "net_listen: no callback was given", "the last argument is a function" },
 	{ "main", "net_listen('a b', print)", "net_listen: ", "a name is 1 to 30" },
 	{ "main", "net_listen('x', '', 70000, print)", "70000 is not a port", "1..65535" },
@@ -84,7 +84,7 @@ local function make(mistake, mode)
 		end
 	elseif where == "adopt" then
 		s:host('{"Adopt":{"listener":4294967295,"survivors":[7]}}')
-		s:link(4294967295, '{"Announce":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0]}}')
+		s:link(4294967295, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0]}}')
 		s:turn()
 	end
 	return s

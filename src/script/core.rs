@@ -77,8 +77,10 @@ pub(super) struct Core {
     pub(super) stop: RefCell<Option<mlua::Error>>,
     /// When the running callback began.
     pub(super) since: Cell<Option<Instant>>,
-    /// Where the script was when memory was last looked at: `file:line`.
-    pub(super) grown: RefCell<Option<String>>,
+    /// Where the script was lately: `file:line`. Some errors leave no trace of where they were.
+    pub(super) seen: RefCell<Option<String>>,
+    /// How often it has been looked at.
+    pub(super) looks: Cell<u32>,
     /// With so much memory in use, what is unused is looked for.
     pub(super) collect: Cell<usize>,
 }

@@ -102,7 +102,8 @@ impl Engine {
             ending: RefCell::new(None),
             stop: RefCell::new(None),
             since: Cell::new(None),
-            grown: RefCell::new(None),
+            seen: RefCell::new(None),
+            looks: Cell::new(0),
             collect: Cell::new(0),
         });
         vm::furnish(&lua, &core)?;
@@ -427,6 +428,7 @@ impl Engine {
     fn timed<T>(&self, site: &Site, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
         let begun = Instant::now();
         self.core.since.set(Some(begun));
+        self.core.seen.borrow_mut().take();
         self.running.begin(begun, site);
         let done = work();
         self.running.end();
@@ -486,8 +488,8 @@ impl Engine {
         let what = self.describe(site);
         let mut ends = starting || mode != ErrorMode::Isolate;
         let mut text = told.message.clone();
-        if text == vm::NO_MEMORY
-            && let Some(place) = &*self.core.grown.borrow()
+        if (text == vm::NO_MEMORY || text == "stack overflow")
+            && let Some(place) = &*self.core.seen.borrow()
         {
             text = format!("{place}: {text}");
         }

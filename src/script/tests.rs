@@ -253,6 +253,11 @@ fn escapes() {
 }
 
 #[test]
+fn mistakes() {
+    run("mistakes.lua");
+}
+
+#[test]
 fn listen() {
     run("listen.lua");
 }

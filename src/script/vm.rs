@@ -25,6 +25,9 @@ const MAX_SOURCE: u64 = 4 << 20;
 /// How many instructions run between looks at the clock.
 const STRIDE: u32 = 1000;
 
+/// How many looks there are between those that see where the script is.
+const LOOKS: u32 = 16;
+
 /// The globals of Lua that stay; what is not here is taken away.
 const GLOBALS: &[&str] = &[
     "_G",
@@ -216,7 +219,7 @@ fn stopped(core: &Core, error: mlua::Error) -> mlua::Error {
 
 /// The error of a callback for which there was no memory.
 fn memory_error(lua: &Lua, core: &Core) -> mlua::Error {
-    let place = place(lua).or_else(|| core.grown.borrow().clone());
+    let place = place(lua).or_else(|| core.seen.borrow().clone());
     mlua::Error::runtime(match place {
         Some(place) => format!("{place}: {NO_MEMORY}"),
         None => NO_MEMORY.to_owned(),
@@ -232,6 +235,11 @@ fn watch(lua: &Lua, core: &Core) -> mlua::Result<VmState> {
     if is_late(core) {
         return Err(stopped(core, late(lua, core)));
     }
+    let looks = core.looks.get().wrapping_add(1);
+    core.looks.set(looks);
+    if looks.is_multiple_of(LOOKS) {
+        *core.seen.borrow_mut() = place(lua);
+    }
     if lua.used_memory() > core.collect.get() {
         make_room(lua, core)?;
     }
@@ -241,7 +249,7 @@ fn watch(lua: &Lua, core: &Core) -> mlua::Result<VmState> {
 /// Collects what is unused, and has the VM do so before memory runs out: by itself it waits until
 /// memory in use has doubled.
 fn make_room(lua: &Lua, core: &Core) -> mlua::Result<()> {
-    *core.grown.borrow_mut() = place(lua);
+    *core.seen.borrow_mut() = place(lua);
     lua.gc_collect()?;
     let (used, limit) = (lua.used_memory(), core.limits().memory);
     let middle = used + limit.saturating_sub(used) / 2;

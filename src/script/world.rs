@@ -34,6 +34,9 @@ const MAX_SAID: usize = 1000;
 /// With so much waiting to be told to the script, it makes itself nothing more to hear.
 const MAX_QUEUED: usize = 10_000;
 
+/// So many deletions are remembered, to tell of a vid that is used afterwards.
+const MAX_DELETED: usize = 1000;
+
 /// The most listeners of a script.
 const MAX_LISTENERS: usize = 256;
 
@@ -88,6 +91,8 @@ pub(super) struct World {
     children: HashMap<Vid, Vec<Vid>>,
     /// What has ended, in that order; some of it may be deleted.
     dead: VecDeque<Vid>,
+    /// Where vids were deleted, lately: `file:line`.
+    deleted: VecDeque<(Vid, String)>,
     next_vid: u32,
     next_listener: u32,
     next_request: u32,
@@ -114,6 +119,7 @@ impl World {
             objects: HashMap::new(),
             children: HashMap::new(),
             dead: VecDeque::new(),
+            deleted: VecDeque::new(),
             next_vid: 256 + u32::from(u16::from_le_bytes(base)) % 32_768,
             next_listener: 1,
             next_request: 1,

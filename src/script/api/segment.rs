@@ -217,7 +217,8 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
         Some(Object::Listener(_)) => Err(Fault::fatal(format!(
             "vid {} is a listener, not a client",
             vid.number()
-        ))),
+        ))
+        .hint("a client is the vid that accept_target returns, and the first argument of its callback")),
         Some(Object::Dead { .. }) => Err(Fault::fatal(format!("vid {} has ended", vid.number()))
             .hint("ask valid_vid(v, TYPE_FRAMESERVER) first")),
         None => Err(missing(call)),
@@ -227,8 +228,12 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
 /// V2's complaint.
 fn missing(call: &Call<'_>) -> Fault {
     let number = call.number(0).unwrap_or_default();
-    Fault::fatal(format!("vid {number} does not exist"))
-        .hint("it was deleted or never made; ask valid_vid(v) first")
+    match call.core.world.borrow().deletion(call.vid(0)) {
+        Some(place) => Fault::fatal(format!("vid {number} was deleted at {place}"))
+            .hint("forget a vid when it is deleted, or ask valid_vid(v) first"),
+        None => Fault::fatal(format!("vid {number} does not exist"))
+            .hint("it was deleted or never made; ask valid_vid(v) first"),
+    }
 }
 
 /// The vid, if it is a live segment; a warning if not.
@@ -533,6 +538,9 @@ fn delete_image(call: &Call<'_>) -> Result<MultiValue, Fault> {
     match deleted {
         Ok(()) => call.core.set_handler(vid, None)?,
         Err(NoSuch) => return Err(missing(call)),
+    }
+    if let Some(place) = errors::place(call.lua) {
+        call.core.world.borrow_mut().remember_deletion(vid, place);
     }
     call.answer(())
 }
