@@ -29,7 +29,7 @@ const MAX_OBJECTS: usize = 65_000;
 const MAX_DEAD: usize = 10_000;
 
 /// As much may wait to be told to the host before a script has to let it be told.
-const MAX_SAID: usize = 1000;
+const MAX_SAID: usize = 10_000;
 
 /// With so much waiting to be told to the script, it makes itself nothing more to hear.
 const MAX_QUEUED: usize = 10_000;
