@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`wire`] | what bytes mean: protocols as state machines without sockets, clock, keystore or Lua |
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
+//! | [`formats`] | key files of other programs, and of our own: bytes in, values out |
 //! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
 //! | [`frameserver`] | who faces the network: accept loop, a driver per peer |
 //! | [`sandbox`] | what is left to a frameserver and to a script, and what denies the rest |
@@ -17,6 +18,7 @@
 //! and a test holds them to it; `ARCHITECTURE.md` draws the picture.
 
 pub mod cli;
+pub mod formats;
 pub mod frameserver;
 pub mod host;
 pub mod ipc;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+use crate::z85;
+
 /// An X25519 public key: the canonical encoding of a point outside the small subgroups.
 ///
 /// Two encodings of one point would be two identities for one peer, and a point of low order
@@ -20,10 +22,12 @@ pub struct PublicKey([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not 32 bytes.
-    #[error("a public key is 32 bytes: 44 characters of base64 or 64 of hex")]
+    #[error("a public key is 32 bytes: 44 characters of base64, 64 of hex or 40 of Z85")]
     Length,
-    /// Neither base64 nor hex.
-    #[error("a public key is written in base64 (44 characters) or hex (64 characters)")]
+    /// As long as one of the spellings, and yet not that.
+    #[error(
+        "a public key is written in base64 (44 characters), hex (64 characters) or Z85 (40 characters)"
+    )]
     Encoding,
     /// Not below 2^255 - 19, or with the unused top bit set.
     #[error("this is a second spelling of another public key; it is not accepted")]
@@ -66,12 +70,17 @@ fn is_canonical(bytes: &[u8; 32]) -> bool {
     *high < 0x7f || (*high == 0x7f && (*low < 0xed || middle.iter().any(|&byte| byte != 0xff)))
 }
 
+/// Base64, hex or Z85, told apart by their lengths.
 impl FromStr for PublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         let bytes = match text.len() {
+            z85::LENGTH => {
+                let bytes = z85::decode(text).ok_or(KeyError::Encoding)?;
+                return Self::parse(&*bytes);
+            }
             64 => HEXLOWER_PERMISSIVE.decode(text.as_bytes()),
             43 | 44 => BASE64.decode(format!("{text:=<44}").as_bytes()),
             _ => return Err(KeyError::Length),
@@ -222,6 +231,7 @@ mod tests {
         fn text_and_back(bytes: [u8; 32]) {
             if let Ok(key) = PublicKey::parse(&bytes) {
                 prop_assert_eq!(key.to_string().parse::<PublicKey>(), Ok(key));
+                prop_assert_eq!(z85::encode(&bytes).parse::<PublicKey>(), Ok(key));
             }
         }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +8,8 @@ use crate::{Origin, Scope, WindowEnd, WindowId};
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// Accept a key within a scope, beside those it already has.
+    /// Accept a key within a scope, beside those it already has. A revoked key starts anew; a
+    /// disabled one stays so; a banned one is refused.
     Accept {
         /// Whose.
         key: PublicKey,
@@ -14,10 +17,66 @@ pub enum Change {
         scope: Scope,
         /// What to call it; `None` leaves an earlier label.
         label: Option<String>,
+        /// It was in a file.
+        imported: bool,
+    },
+    /// Accept a key within this scope no longer.
+    Unscope {
+        /// Whose.
+        key: PublicKey,
+        /// Where not.
+        scope: Scope,
+    },
+    /// Call a key something else.
+    Label {
+        /// Which.
+        key: PublicKey,
+        /// What; `None`: nothing.
+        label: Option<String>,
+    },
+    /// Say something else about a key.
+    Comment {
+        /// Which.
+        key: PublicKey,
+        /// What; `None`: nothing.
+        comment: Option<String>,
+    },
+    /// Accept a key until then.
+    Expire {
+        /// Which.
+        key: PublicKey,
+        /// Wall clock, ms since 1970; `None`: for ever.
+        at_ms: Option<u64>,
+    },
+    /// Accept a key nowhere for the time being.
+    Disable {
+        /// Which.
+        key: PublicKey,
+    },
+    /// Accept a disabled key again, where it was accepted before.
+    Enable {
+        /// Which.
+        key: PublicKey,
+    },
+    /// Accept a key nowhere any more, and remember that. No window that is open now lets it in
+    /// again.
+    Revoke {
+        /// Which.
+        key: PublicKey,
+    },
+    /// Let a key in never again, by any window, known or not.
+    Ban {
+        /// Which.
+        key: PublicKey,
+    },
+    /// Lift a ban: the key is then a revoked one.
+    Unban {
+        /// Which.
+        key: PublicKey,
     },
     /// Forget a key. No window that is open now lets it in again.
     Remove {
-        /// Whose.
+        /// Which.
         key: PublicKey,
     },
     /// Open a window, or replace what this id held.
@@ -47,6 +106,58 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The key that it is about, if it is about one.
+    pub fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::Accept { key, .. }
+            | Self::Unscope { key, .. }
+            | Self::Label { key, .. }
+            | Self::Comment { key, .. }
+            | Self::Expire { key, .. }
+            | Self::Disable { key }
+            | Self::Enable { key }
+            | Self::Revoke { key }
+            | Self::Ban { key }
+            | Self::Unban { key }
+            | Self::Remove { key }
+            | Self::Enrol { key, .. } => Some(key),
+            Self::OpenWindow(_) | Self::CloseWindow { .. } | Self::Guesses { .. } => None,
+        }
+    }
+}
+
+/// Who makes changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// A user of this machine, by number.
+    User(u32),
+    /// A script, by its name.
+    Script(String),
+    /// The host itself, for a peer that has proved its key, or because time has passed.
+    Host,
+}
+
+/// `user 1000`, `script chat`, `host`.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(number) => write!(f, "user {number}"),
+            Self::Script(name) => write!(f, "script {name}"),
+            Self::Host => f.write_str("host"),
+        }
+    }
+}
+
+/// Changes that are made together or not at all, and who makes them.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Who.
+    pub by: &'a Actor,
+    /// What.
+    pub changes: &'a [Change],
+}
+
 /// How to open a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenWindow {
@@ -63,6 +174,8 @@ pub struct OpenWindow {
     pub count: u32,
     /// How long it is open, ms.
     pub lasts_ms: u64,
-    /// Who opened it.
+    /// What its secret is good for.
     pub origin: Origin,
+    /// What people call it.
+    pub label: Option<String>,
 }

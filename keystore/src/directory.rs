@@ -4,8 +4,6 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use data_encoding::BASE64;
-use identity::Name;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
@@ -15,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// ```text
 /// lock           held by the host (flock), which has written its pid in it
-/// hostkeys/TAG   a static private key in base64, 0600
+/// hostkeys/TAG   static private keys, 0600
 /// …              what the keystore keeps; see README.md
 /// ```
 #[derive(Debug, Clone)]
@@ -108,25 +106,6 @@ impl Directory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The static private key of a tag: 32 random bytes, made and durable on first use.
-    pub fn host_key(&self, tag: &Name) -> Result<Zeroizing<[u8; 32]>, OpenError> {
-        let folder = self.subdirectory("hostkeys")?;
-        let path = folder.join(tag.as_str());
-        let unfit = || OpenError::Unfit {
-            path: path.clone(),
-            expected: "a host key (44 characters of base64)",
-        };
-        if let Some(text) = read_private(&path, 256)? {
-            let bytes = BASE64.decode(text.trim_ascii()).map_err(|_| unfit())?;
-            return into_key(bytes).ok_or_else(unfit);
-        }
-        let key = random(&path)?;
-        let mut text = Zeroizing::new(BASE64.encode(&*key));
-        text.push('\n');
-        write_private(&path, text.as_bytes())?;
-        Ok(key)
     }
 
     /// A folder in it, made on first use.
@@ -230,7 +209,10 @@ fn holder(lock: &File) -> Option<u32> {
 }
 
 /// The contents of a file that only we may read, if there is one.
-fn read_private(path: &Path, at_most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, OpenError> {
+pub(crate) fn read_private(
+    path: &Path,
+    at_most: u64,
+) -> Result<Option<Zeroizing<Vec<u8>>>, OpenError> {
     let file = match private(OpenOptions::new().read(true)).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -272,7 +254,7 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600).custom_flags(flags.bits().cast_signed())
 }
 
-fn random(path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+pub(crate) fn random(path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *key)
         .map_err(|error| failed("get random bytes for", path)(io::Error::other(error)))?;
@@ -287,7 +269,7 @@ fn into_key(mut bytes: Vec<u8>) -> Option<Zeroizing<[u8; 32]>> {
     key
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io {
         action,
         path: path.into(),

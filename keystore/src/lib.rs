@@ -11,20 +11,26 @@
 //!          state               the state as rows; a change is a list of rows and what they become
 //!     memory     sled_store    keep the rows: for a while, or for good
 //!                 seal         window secrets on disk, readable while their key file exists
-//!               directory      the state directory: its lock, host keys, key files
+//!               directory      the state directory: its lock, key files
+//!               hostkeys       the host's own keys, in that directory
+//!               sealed         what only a passphrase opens
 //! ```
 //!
 //! A store keeps its whole state in memory and reads the disk only when it is opened, so a lookup
 //! never waits for a disk. README.md says what is on the disk.
 
+pub mod backup;
 mod change;
 mod directory;
 mod entry;
+mod hostkeys;
 mod log;
 mod memory;
+mod note;
 mod rows;
 mod rules;
 mod seal;
+pub mod sealed;
 mod sled_store;
 mod state;
 mod window;
@@ -33,16 +39,22 @@ mod window;
 mod tests;
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc;
 
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use change::{Change, OpenWindow};
+pub use change::{Actor, Change, Group, OpenWindow};
 pub use directory::{Directory, OpenError};
-pub use entry::{Entry, Scope};
+pub use entry::{Added, Denied, Entry, How, Scope, Seen, Standing};
+pub use hostkeys::{
+    HostKey, HostKeyChange, HostKeyError, HostKeys, Listed, Previous, PrivateKey, Ring, SealedRing,
+    Stored,
+};
 pub use memory::Memory;
+pub use note::{Farewell, Note, Reason};
 pub use sled_store::Sled;
 pub use window::{Origin, Window, WindowEnd, WindowId};
 
@@ -57,8 +69,17 @@ pub use window::{Origin, Window, WindowEnd, WindowId};
 /// acknowledged before is there. A disk that is full is normally met before the write, and then
 /// nothing has happened.
 pub trait Keystore: Send {
-    /// The entry of a key if it is accepted for the name at this time.
-    fn lookup(&self, now: Now, name: &Name, key: &PublicKey) -> Result<Option<Entry>, StoreError>;
+    /// The entry of a key if it is accepted for the name at this time, or why it is not. Unknown
+    /// keys take as long as known ones.
+    fn lookup(
+        &self,
+        now: Now,
+        name: &Name,
+        key: &PublicKey,
+    ) -> Result<Result<Entry, Denied>, StoreError>;
+
+    /// What is known of a key, accepted or not.
+    fn entry(&self, key: &PublicKey) -> Result<Option<Entry>, StoreError>;
 
     /// All entries, in a stable order.
     fn entries(&self) -> Result<Vec<Entry>, StoreError>;
@@ -76,8 +97,8 @@ pub trait Keystore: Send {
     /// Makes all of the changes or none; they are durable when this returns. The rules are checked
     /// again here, against what the store holds now. Changes that change nothing cost no write and
     /// leave the epoch as it is.
-    fn apply(&mut self, now: Now, changes: &[Change]) -> Result<Epoch, ApplyError> {
-        match self.apply_each(now, &[changes])?.pop() {
+    fn apply(&mut self, now: Now, by: &Actor, changes: &[Change]) -> Result<Epoch, ApplyError> {
+        match self.apply_each(now, &[Group { by, changes }])?.pop() {
             Some(result) => result,
             None => self.settle(now).map_err(ApplyError::Store),
         }
@@ -88,7 +109,7 @@ pub trait Keystore: Send {
     fn apply_each(
         &mut self,
         now: Now,
-        groups: &[&[Change]],
+        groups: &[Group<'_>],
     ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError>;
 
     /// Makes durable what time alone has done: windows past their deadline end (and are told as
@@ -97,8 +118,25 @@ pub trait Keystore: Send {
     /// a second at most); call this when nothing else happens, say every half minute.
     fn settle(&mut self, now: Now) -> Result<Epoch, StoreError>;
 
-    /// Everything applied from here on, in order. Dropping the receiver ends it.
-    fn watch(&mut self) -> mpsc::Receiver<(Epoch, Change)>;
+    /// Remembers something that changes nothing, such as a refusal. It is written with the next
+    /// change, or by [`settle`](Self::settle).
+    fn note(&mut self, now: Now, note: Note) -> Result<(), StoreError>;
+
+    /// What [`apply`](Self::apply) would come to; nothing is changed. Gives the keys that it would
+    /// touch as they would then stand; `None`: forgotten.
+    fn rehearse(
+        &mut self,
+        now: Now,
+        by: &Actor,
+        changes: &[Change],
+    ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError>;
+
+    /// Copies all that goes into a [`backup`] to a new folder, as it is between two changes.
+    fn snapshot(&mut self, now: Now, folder: &Path) -> Result<Epoch, StoreError>;
+
+    /// Everything applied from here on, by whomever, in order. Dropping it ends it. `wake` is
+    /// called when there may be something that was not applied through this value.
+    fn watch(&mut self, wake: Wake) -> Watch;
 
     /// The window of this name and secret, to resume it: an open one if there is one, otherwise
     /// the one opened last, which may have ended and then lets nobody else in. The secret is
@@ -133,6 +171,46 @@ pub trait Keystore: Send {
 /// Counts the changes of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
+
+/// A change that has become durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The store's epoch after it; each change has one of its own.
+    pub epoch: Epoch,
+    /// Who made it.
+    pub by: Actor,
+    /// What was changed.
+    pub change: Change,
+}
+
+/// Wakes whoever watches.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// Tells what is applied to a store.
+#[derive(Debug)]
+pub struct Watch(mpsc::Receiver<Told>);
+
+impl Watch {
+    /// What comes out of the other end; when that is dropped the watch is lost.
+    pub fn new(told: mpsc::Receiver<Told>) -> Self {
+        Self(told)
+    }
+
+    /// The next change, if there is one by now; never waits.
+    pub fn next(&self) -> Result<Option<Told>, WatchLost> {
+        match self.0.try_recv() {
+            Ok(told) => Ok(Some(told)),
+            Err(mpsc::TryRecvError::Empty) => Ok(None),
+            Err(mpsc::TryRecvError::Disconnected) => Err(WatchLost),
+        }
+    }
+}
+
+/// The store cannot say any more what is applied to it: what was read before may be out of date.
+/// Another [`watch`](Keystore::watch) may succeed; until then nobody new should be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the keystore does not tell any more what is changed")]
+pub struct WatchLost;
 
 /// Both clocks, read at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +280,27 @@ pub enum ApplyError {
         /// How far behind, ms.
         behind_ms: u64,
     },
+    /// The key stands in a way that this change does not fit.
+    #[error("the key is {}", .0.describe())]
+    Standing(Standing),
+    /// The key is not accepted for that name, so it cannot be taken away.
+    #[error("the key is not accepted for that name by itself")]
+    NotScoped,
+    /// The key has as many names as it may.
+    #[error(
+        "a key is accepted for at most {} names; use * for all",
+        Entry::MAX_SCOPES
+    )]
+    TooManyScopes,
+    /// What an admin has said of this key keeps it out of every window.
+    #[error("no window lets this key in: it is {}", .0.describe())]
+    NotWelcome(Denied),
+    /// The comment cannot be shown or kept.
+    #[error(
+        "a comment has at most {} bytes and no control characters",
+        Entry::MAX_COMMENT
+    )]
+    Comment,
     /// The label cannot be shown or kept.
     #[error(
         "a label has at most {} bytes and no control characters",

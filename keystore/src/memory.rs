@@ -1,9 +1,13 @@
-use std::sync::mpsc;
+use std::io;
+use std::path::Path;
 
 use identity::{Name, PublicKey, Secret};
 
 use crate::state::{self, State, Watchers};
-use crate::{ApplyError, Change, Entry, Epoch, Keystore, Now, StoreError, Window, WindowId};
+use crate::{
+    Actor, ApplyError, Change, Denied, Entry, Epoch, Group, Keystore, Note, Now, Seen, StoreError,
+    Wake, Watch, Window, WindowId,
+};
 
 /// A keystore that keeps nothing: for demonstrations and tests. Its rules are those of
 /// [`Sled`](crate::Sled).
@@ -21,8 +25,17 @@ impl Memory {
 }
 
 impl Keystore for Memory {
-    fn lookup(&self, _: Now, name: &Name, key: &PublicKey) -> Result<Option<Entry>, StoreError> {
-        Ok(self.state.lookup(name, key))
+    fn lookup(
+        &self,
+        now: Now,
+        name: &Name,
+        key: &PublicKey,
+    ) -> Result<Result<Entry, Denied>, StoreError> {
+        Ok(self.state.lookup(now, name, key))
+    }
+
+    fn entry(&self, key: &PublicKey) -> Result<Option<Entry>, StoreError> {
+        Ok(self.state.entry(key))
     }
 
     fn entries(&self) -> Result<Vec<Entry>, StoreError> {
@@ -44,7 +57,7 @@ impl Keystore for Memory {
     fn apply_each(
         &mut self,
         now: Now,
-        groups: &[&[Change]],
+        groups: &[Group<'_>],
     ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError> {
         state::run(&mut self.state, &mut self.watchers, now, groups, |_, _| {
             Ok(())
@@ -56,7 +69,30 @@ impl Keystore for Memory {
         Ok(Epoch(self.state.epoch))
     }
 
-    fn watch(&mut self) -> mpsc::Receiver<(Epoch, Change)> {
+    fn note(&mut self, now: Now, note: Note) -> Result<(), StoreError> {
+        if let Note::Admitted { key, from, .. } = note {
+            let at_ms = now.wall_ms;
+            self.state.see(&key, Seen { at_ms, from });
+        }
+        Ok(())
+    }
+
+    fn rehearse(
+        &mut self,
+        now: Now,
+        by: &Actor,
+        changes: &[Change],
+    ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
+        self.state.rehearse(now, by, changes)
+    }
+
+    fn snapshot(&mut self, _: Now, _: &Path) -> Result<Epoch, StoreError> {
+        let why = "a keystore in memory has no files";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why).into())
+    }
+
+    // All that is applied goes through this value.
+    fn watch(&mut self, _: Wake) -> Watch {
         self.watchers.watch()
     }
 }

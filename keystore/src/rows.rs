@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use identity::{Name, PublicKey};
+use identity::PublicKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Row, State};
-use crate::{Scope, StoreError, WindowId};
+use crate::{StoreError, WindowId};
 
 /// The number of the format.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The key of the row that holds [`FORMAT`].
 pub(crate) const FORMAT_ROW: &[u8] = b"0";
@@ -57,7 +57,6 @@ pub(crate) struct Sealed {
 
 // In this order windows come before what hangs on them.
 const KEY: u8 = b'K';
-const SCOPE: u8 = b'S';
 const WINDOW: u8 = b'W';
 const SECRET: u8 = b'X';
 const ENROLLED: u8 = b'Y';
@@ -70,16 +69,6 @@ type Write = (Vec<u8>, Option<Vec<u8>>);
 pub(crate) fn encode(row: &Row) -> Result<Option<Write>, StoreError> {
     Ok(Some(match row {
         Row::Key(key, new) => (row_key(KEY, &[key.as_bytes()]), encoded(new.as_ref())?),
-        Row::Scope(key, scope, new) => {
-            let scope = match scope {
-                Scope::Any => "*",
-                Scope::Name(name) => name.as_str(),
-            };
-            (
-                row_key(SCOPE, &[key.as_bytes(), scope.as_bytes()]),
-                present(*new),
-            )
-        }
         Row::Window(id, new) => (
             row_key(WINDOW, &[&id.0.to_be_bytes()]),
             encoded(new.as_ref())?,
@@ -112,7 +101,6 @@ pub(crate) fn assemble(
             .ok_or_else(|| damaged("a row is not what was written"))?;
         let hangs_on_something = match &row {
             None | Some(Row::Key(..) | Row::Window(..) | Row::Secret(..)) => true,
-            Some(Row::Scope(key, ..)) => state.key(key).is_some(),
             Some(Row::Enrolled(id, ..) | Row::Barred(id, ..)) => state.window(*id).is_some(),
         };
         if !hangs_on_something {
@@ -134,14 +122,6 @@ fn decode(
     let public_key = |bytes| PublicKey::parse(bytes).ok();
     Some(Some(match *tag {
         KEY => Row::Key(public_key(rest)?, Some(decoded(value)?)),
-        SCOPE => {
-            let (key, scope) = rest.split_at_checked(32)?;
-            let scope = match std::str::from_utf8(scope).ok()? {
-                "*" => Scope::Any,
-                name => Scope::Name(Name::parse(name).ok()?),
-            };
-            Row::Scope(public_key(key)?, scope, true)
-        }
         WINDOW => Row::Window(window_id(rest)?, Some(decoded(value)?)),
         SECRET => {
             secrets.insert(window_id(rest)?, decoded(value)?);

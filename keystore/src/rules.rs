@@ -5,18 +5,73 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::seal;
 use crate::state::{KeyRow, Row, State};
-use crate::{ApplyError, Change, Entry, Now, OpenWindow, Scope, Window, WindowEnd, WindowId};
+use crate::{
+    Actor, Added, ApplyError, Change, Denied, Entry, How, Now, OpenWindow, Scope, Standing, Window,
+    WindowEnd, WindowId,
+};
 
 /// The rows that a change sets; none if it changes nothing.
 ///
 /// The state must have been [`settle`]d at this time.
-pub(crate) fn decide(state: &State, now: Now, change: &Change) -> Result<Vec<Row>, ApplyError> {
+pub(crate) fn decide(
+    state: &State,
+    now: Now,
+    by: &Actor,
+    change: &Change,
+) -> Result<Vec<Row>, ApplyError> {
     match change {
-        Change::Accept { key, scope, label } => {
-            accept(state, now, key, scope, label.as_deref(), None)
+        Change::Accept {
+            key,
+            scope,
+            label,
+            imported,
+        } => {
+            let how = if *imported { How::Imported } else { How::Named };
+            let added = Added {
+                at_ms: now.wall_ms,
+                how,
+                by: by.clone(),
+            };
+            accept(state, key, scope, label.as_deref(), added)
         }
+        Change::Unscope { key, scope } => unscope(state, key, scope),
+        Change::Label { key, label } => {
+            check(label.as_deref(), Entry::MAX_LABEL, ApplyError::Label)?;
+            edit(state, key, |row| row.label.clone_from(label))
+        }
+        Change::Comment { key, comment } => {
+            check(comment.as_deref(), Entry::MAX_COMMENT, ApplyError::Comment)?;
+            edit(state, key, |row| row.comment.clone_from(comment))
+        }
+        Change::Expire { key, at_ms } => {
+            match known(state, key)?.standing {
+                Standing::Accepted | Standing::Disabled => {}
+                other => return Err(ApplyError::Standing(other)),
+            }
+            edit(state, key, |row| row.expires_ms = *at_ms)
+        }
+        Change::Disable { key } => match known(state, key)?.standing {
+            Standing::Accepted => edit(state, key, |row| row.standing = Standing::Disabled),
+            Standing::Disabled => Ok(Vec::new()),
+            other => Err(ApplyError::Standing(other)),
+        },
+        Change::Enable { key } => match known(state, key)?.standing {
+            Standing::Disabled => edit(state, key, |row| row.standing = Standing::Accepted),
+            Standing::Accepted => Ok(Vec::new()),
+            other => Err(ApplyError::Standing(other)),
+        },
+        Change::Revoke { key } => match known(state, key)?.standing {
+            Standing::Accepted | Standing::Disabled => end_trust(state, key, Standing::Revoked),
+            Standing::Revoked => Ok(Vec::new()),
+            Standing::Banned => Err(ApplyError::Standing(Standing::Banned)),
+        },
+        Change::Ban { key } => ban(state, now, by, key),
+        Change::Unban { key } => match known(state, key)?.standing {
+            Standing::Banned => edit(state, key, |row| row.standing = Standing::Revoked),
+            other => Err(ApplyError::Standing(other)),
+        },
         Change::Remove { key } => remove(state, key),
-        Change::OpenWindow(open) => open_window(state, now, open),
+        Change::OpenWindow(open) => open_window(state, now, by, open),
         Change::Enrol { window, key } => enrol(state, now, *window, key),
         Change::CloseWindow { window, why } => {
             let window = state.window(*window).ok_or(ApplyError::NoSuchWindow)?;
@@ -54,66 +109,136 @@ pub(crate) fn settle(state: &State, now: Now) -> Vec<(Vec<Row>, Option<Change>)>
 
 fn accept(
     state: &State,
-    now: Now,
     key: &PublicKey,
     scope: &Scope,
     label: Option<&str>,
-    window: Option<WindowId>,
+    added: Added,
 ) -> Result<Vec<Row>, ApplyError> {
-    if label.is_some_and(|l| l.len() > Entry::MAX_LABEL || l.chars().any(char::is_control)) {
-        return Err(ApplyError::Label);
+    check(label, Entry::MAX_LABEL, ApplyError::Label)?;
+    let old = state.key(key);
+    let mut row = match old {
+        Some(row) if row.standing == Standing::Banned => {
+            return Err(ApplyError::Standing(Standing::Banned));
+        }
+        // Whoever trusts it again does not take over what was true before.
+        Some(row) if row.standing == Standing::Revoked => KeyRow {
+            label: row.label.clone(),
+            comment: row.comment.clone(),
+            seen: row.seen,
+            ..KeyRow::new(added)
+        },
+        Some(row) => row.clone(),
+        None => KeyRow::new(added),
+    };
+    if let Some(label) = label {
+        row.label = Some(label.to_owned());
     }
-    let label = label.map(str::to_owned);
+    row.scopes.insert(scope.clone());
+    if row.scopes.len() > Entry::MAX_SCOPES {
+        return Err(ApplyError::TooManyScopes);
+    }
     let mut rows = Vec::new();
-    match state.key(key) {
-        None => {
-            rows.push(Row::Key(
-                *key,
-                Some(KeyRow {
-                    label,
-                    added_ms: now.wall_ms,
-                    window,
-                }),
-            ));
-        }
-        Some(known) if label.is_some() && known.label != label => {
-            rows.push(Row::Key(
-                *key,
-                Some(KeyRow {
-                    label,
-                    ..known.clone()
-                }),
-            ));
-        }
-        Some(_) => {}
+    if old != Some(&row) {
+        rows.push(Row::Key(*key, Some(row)));
     }
-    if !state.scopes(key).any(|known| known == scope) {
-        rows.push(Row::Scope(*key, scope.clone(), true));
-    }
-    for window in state
-        .all_windows()
-        .filter(|window| state.is_barred(window.id, key))
-    {
+    let barred = |window: &&Window| state.is_barred(window.id, key);
+    for window in state.all_windows().filter(barred) {
         rows.push(Row::Barred(window.id, *key, false));
     }
     Ok(rows)
 }
 
-fn remove(state: &State, key: &PublicKey) -> Result<Vec<Row>, ApplyError> {
-    if state.key(key).is_none() {
-        return Err(ApplyError::NoSuchKey);
+fn unscope(state: &State, key: &PublicKey, scope: &Scope) -> Result<Vec<Row>, ApplyError> {
+    let mut row = known(state, key)?.clone();
+    if !row.scopes.remove(scope) {
+        return Err(ApplyError::NotScoped);
     }
-    let scopes = state
-        .scopes(key)
-        .map(|scope| Row::Scope(*key, scope.clone(), false));
-    let mut rows: Vec<_> = scopes.collect();
-    rows.push(Row::Key(*key, None));
-    let open = state.all_windows().filter(|window| window.ended.is_none());
-    rows.extend(open.map(|window| Row::Barred(window.id, *key, true)));
+    let mut rows = vec![Row::Key(*key, Some(row))];
+    rows.extend(bars(state, key, |window| scope.covers(&window.name)));
     Ok(rows)
 }
 
-fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, ApplyError> {
+/// Changes what is known of a key and says nothing of windows.
+fn edit(
+    state: &State,
+    key: &PublicKey,
+    edit: impl FnOnce(&mut KeyRow),
+) -> Result<Vec<Row>, ApplyError> {
+    let old = known(state, key)?;
+    let mut row = old.clone();
+    edit(&mut row);
+    Ok(match row == *old {
+        true => Vec::new(),
+        false => vec![Row::Key(*key, Some(row))],
+    })
+}
+
+fn end_trust(state: &State, key: &PublicKey, standing: Standing) -> Result<Vec<Row>, ApplyError> {
+    let row = KeyRow {
+        standing,
+        scopes: Default::default(),
+        expires_ms: None,
+        ..known(state, key)?.clone()
+    };
+    let mut rows = vec![Row::Key(*key, Some(row))];
+    rows.extend(bars(state, key, |_| true));
+    Ok(rows)
+}
+
+fn ban(state: &State, now: Now, by: &Actor, key: &PublicKey) -> Result<Vec<Row>, ApplyError> {
+    match state.key(key) {
+        Some(row) if row.standing == Standing::Banned => Ok(Vec::new()),
+        Some(_) => end_trust(state, key, Standing::Banned),
+        None => {
+            let row = KeyRow {
+                standing: Standing::Banned,
+                ..KeyRow::new(Added {
+                    at_ms: now.wall_ms,
+                    how: How::Named,
+                    by: by.clone(),
+                })
+            };
+            let mut rows = vec![Row::Key(*key, Some(row))];
+            rows.extend(bars(state, key, |_| true));
+            Ok(rows)
+        }
+    }
+}
+
+fn remove(state: &State, key: &PublicKey) -> Result<Vec<Row>, ApplyError> {
+    known(state, key)?;
+    let mut rows = vec![Row::Key(*key, None)];
+    rows.extend(bars(state, key, |_| true));
+    Ok(rows)
+}
+
+/// Bars a key from the windows that are open now and meant.
+fn bars(state: &State, key: &PublicKey, meant: impl Fn(&Window) -> bool) -> Vec<Row> {
+    let open = state.all_windows().filter(|window| window.ended.is_none());
+    open.filter(|window| meant(window) && !state.is_barred(window.id, key))
+        .map(|window| Row::Barred(window.id, *key, true))
+        .collect()
+}
+
+fn known<'a>(state: &'a State, key: &PublicKey) -> Result<&'a KeyRow, ApplyError> {
+    state.key(key).ok_or(ApplyError::NoSuchKey)
+}
+
+/// Text that people see: short, and without commands to their terminals.
+fn check(text: Option<&str>, longest: usize, error: ApplyError) -> Result<(), ApplyError> {
+    match text {
+        Some(text) if text.len() > longest || text.chars().any(char::is_control) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn open_window(
+    state: &State,
+    now: Now,
+    by: &Actor,
+    open: &OpenWindow,
+) -> Result<Vec<Row>, ApplyError> {
+    check(open.label.as_deref(), Entry::MAX_LABEL, ApplyError::Label)?;
     let behind_ms = state.highest_wall_ms.saturating_sub(now.wall_ms);
     if behind_ms > 0 {
         return Err(ApplyError::ClockSetBack { behind_ms });
@@ -148,6 +273,7 @@ fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, A
         count,
         lasts_ms,
         origin,
+        ref label,
     } = *open;
     let mut rows: Vec<Row> = forgotten.collect();
     if let Some(old) = state.window(id) {
@@ -156,6 +282,8 @@ fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, A
     let window = Window {
         id,
         name: name.clone(),
+        label: label.clone(),
+        by: by.clone(),
         origin,
         human,
         count,
@@ -174,8 +302,13 @@ fn open_window(state: &State, now: Now, open: &OpenWindow) -> Result<Vec<Row>, A
 
 fn enrol(state: &State, now: Now, id: WindowId, key: &PublicKey) -> Result<Vec<Row>, ApplyError> {
     let window = state.window(id).ok_or(ApplyError::NoSuchWindow)?;
-    if state.accepts(&window.name, key) {
-        return Ok(Vec::new());
+    match state.allows(now, &window.name, key) {
+        Ok(()) => return Ok(Vec::new()),
+        Err(Denied::Unknown | Denied::OutOfScope | Denied::Revoked) => {}
+        // What an admin has said of this very key outweighs a secret that anybody may know.
+        Err(denied @ (Denied::Disabled | Denied::Banned | Denied::Expired)) => {
+            return Err(ApplyError::NotWelcome(denied));
+        }
     }
     let left = window.left(now, state.highest_wall_ms);
     // A key that it has let in before and that is not accepted any more has been removed.
@@ -184,7 +317,12 @@ fn enrol(state: &State, now: Now, id: WindowId, key: &PublicKey) -> Result<Vec<R
         return Err(ApplyError::WindowShut);
     }
     let scope = Scope::Name(window.name.clone());
-    let mut rows = accept(state, now, key, &scope, None, Some(id))?;
+    let added = Added {
+        at_ms: now.wall_ms,
+        how: How::Window(id),
+        by: window.by.clone(),
+    };
+    let mut rows = accept(state, key, &scope, None, added)?;
     rows.push(Row::Enrolled(id, *key, true));
     if left == 1 {
         rows.extend(end(window, WindowEnd::Spent, now));
@@ -240,6 +378,8 @@ fn head(window: &Window) -> Window {
     Window {
         id: window.id,
         name: window.name.clone(),
+        label: window.label.clone(),
+        by: window.by.clone(),
         origin: window.origin,
         human: window.human,
         count: window.count,

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use identity::{Name, PublicKey, Secret};
 
@@ -13,8 +12,8 @@ use crate::log::{self, Contents, Log};
 use crate::rows::{self, Sealed, Summary, Writes, damaged};
 use crate::state::{self, Row, State, Watchers};
 use crate::{
-    ApplyError, Change, Directory, Entry, Epoch, Keystore, Now, OpenError, StoreError, Window,
-    WindowId, rules, seal,
+    Actor, ApplyError, Change, Denied, Directory, Entry, Epoch, Group, Keystore, Note, Now,
+    OpenError, Seen, StoreError, Wake, Watch, Window, WindowId, backup, rules, seal,
 };
 
 /// The durable keystore, on sled.
@@ -64,9 +63,19 @@ impl Sled {
 }
 
 impl Keystore for Sled {
-    fn lookup(&self, _: Now, name: &Name, key: &PublicKey) -> Result<Option<Entry>, StoreError> {
+    fn lookup(
+        &self,
+        now: Now,
+        name: &Name,
+        key: &PublicKey,
+    ) -> Result<Result<Entry, Denied>, StoreError> {
         self.disk.usable()?;
-        Ok(self.state.lookup(name, key))
+        Ok(self.state.lookup(now, name, key))
+    }
+
+    fn entry(&self, key: &PublicKey) -> Result<Option<Entry>, StoreError> {
+        self.disk.usable()?;
+        Ok(self.state.entry(key))
     }
 
     fn entries(&self) -> Result<Vec<Entry>, StoreError> {
@@ -91,7 +100,7 @@ impl Keystore for Sled {
     fn apply_each(
         &mut self,
         now: Now,
-        groups: &[&[Change]],
+        groups: &[Group<'_>],
     ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError> {
         self.disk.usable()?;
         let Self {
@@ -99,14 +108,25 @@ impl Keystore for Sled {
             watchers,
             disk,
         } = self;
-        state::run(state, watchers, now, groups, |state, rows| {
-            let clock = disk.is_clock_due(state, groups.is_empty());
-            if rows.is_empty() && !clock {
-                Ok(())
+        let asked_for = groups.is_empty();
+        let results = state::run(state, watchers, now, groups, |state, rows| {
+            let seen = if asked_for {
+                state.unwritten()
             } else {
-                disk.keep(state, rows)
+                Vec::new()
+            };
+            let clock = disk.is_clock_due(state, asked_for);
+            if rows.is_empty() && seen.is_empty() && !clock {
+                return Ok(());
             }
-        })
+            // A row that was set just now holds what was seen, too.
+            let rows: Vec<Row> = seen.into_iter().chain(rows.iter().cloned()).collect();
+            disk.keep(state, &rows)
+        })?;
+        if asked_for {
+            state.written();
+        }
+        Ok(results)
     }
 
     fn settle(&mut self, now: Now) -> Result<Epoch, StoreError> {
@@ -114,7 +134,34 @@ impl Keystore for Sled {
         Ok(Epoch(self.state.epoch))
     }
 
-    fn watch(&mut self) -> mpsc::Receiver<(Epoch, Change)> {
+    fn note(&mut self, now: Now, note: Note) -> Result<(), StoreError> {
+        self.disk.usable()?;
+        if let Note::Admitted { key, from, .. } = note {
+            let at_ms = now.wall_ms;
+            self.state.see(&key, Seen { at_ms, from });
+        }
+        Ok(())
+    }
+
+    fn rehearse(
+        &mut self,
+        now: Now,
+        by: &Actor,
+        changes: &[Change],
+    ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
+        self.disk.usable()?;
+        self.state.rehearse(now, by, changes)
+    }
+
+    fn snapshot(&mut self, now: Now, folder: &Path) -> Result<Epoch, StoreError> {
+        let epoch = self.settle(now)?;
+        // sled writes nothing by itself, so its files stay as they are.
+        backup::copy(self.disk.directory.path(), folder)?;
+        Ok(epoch)
+    }
+
+    // All that is applied goes through this value.
+    fn watch(&mut self, _: Wake) -> Watch {
         self.watchers.watch()
     }
 }
@@ -132,7 +179,7 @@ struct Disk {
     /// Why it is shut.
     failed: Option<String>,
     /// Held as long as the files are.
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Disk {
@@ -187,7 +234,7 @@ impl Disk {
             window_keys,
             openings,
             failed: None,
-            _directory: directory.clone(),
+            directory: directory.clone(),
         };
         disk.forget_key_files()?;
 

@@ -8,14 +8,14 @@ use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApplyError, Change, Entry, Epoch, Now, Scope, StoreError, Window, WindowEnd, WindowId, rules,
+    Actor, Added, ApplyError, Change, Denied, Entry, Epoch, Group, Now, Scope, Seen, Standing,
+    StoreError, Told, Watch, Window, WindowEnd, WindowId, entry, rules,
 };
 
 /// One row, and what it becomes. Every row is small, whatever is done to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Row {
     Key(PublicKey, Option<KeyRow>),
-    Scope(PublicKey, Scope, bool),
     /// The window without the keys it has let in.
     Window(WindowId, Option<Window>),
     Secret(WindowId, Option<Secret>),
@@ -25,22 +25,42 @@ pub(crate) enum Row {
     Barred(WindowId, PublicKey, bool),
 }
 
-/// What is known of a key besides its scopes.
+/// What is known of a key; see [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyRow {
+    pub(crate) standing: Standing,
+    pub(crate) scopes: BTreeSet<Scope>,
     pub(crate) label: Option<String>,
-    pub(crate) added_ms: u64,
-    pub(crate) window: Option<WindowId>,
+    pub(crate) comment: Option<String>,
+    pub(crate) added: Added,
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) seen: Option<Seen>,
+}
+
+impl KeyRow {
+    /// A key that has just come in, accepted nowhere yet.
+    pub(crate) fn new(added: Added) -> Self {
+        Self {
+            standing: Standing::Accepted,
+            scopes: BTreeSet::new(),
+            label: None,
+            comment: None,
+            added,
+            expires_ms: None,
+            seen: None,
+        }
+    }
 }
 
 /// Everything a store knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     keys: BTreeMap<[u8; 32], (PublicKey, KeyRow)>,
-    scopes: BTreeMap<[u8; 32], BTreeSet<Scope>>,
     windows: BTreeMap<WindowId, Window>,
     secrets: BTreeMap<WindowId, Secret>,
     barred: BTreeMap<WindowId, BTreeSet<[u8; 32]>>,
+    /// Keys that have been seen since their row was written.
+    unwritten: BTreeSet<[u8; 32]>,
     pub(crate) epoch: u64,
     pub(crate) highest_wall_ms: u64,
 }
@@ -51,46 +71,56 @@ pub(crate) struct Staged {
     rows: Vec<Row>,
     undo: Vec<Row>,
     epoch_before: u64,
-    told: Vec<(Epoch, Change)>,
+    told: Vec<Told>,
     results: Vec<Result<Epoch, ApplyError>>,
 }
 
 impl State {
-    pub(crate) fn lookup(&self, name: &Name, key: &PublicKey) -> Option<Entry> {
-        if self.accepts(name, key) {
-            self.entry(key)
-        } else {
-            None
-        }
+    pub(crate) fn lookup(&self, now: Now, name: &Name, key: &PublicKey) -> Result<Entry, Denied> {
+        self.allows(now, name, key)?;
+        self.entry(key).ok_or(Denied::Unknown)
     }
 
-    pub(crate) fn accepts(&self, name: &Name, key: &PublicKey) -> bool {
-        self.scopes
-            .get(key.as_bytes())
-            .is_some_and(|scopes| scopes.iter().any(|scope| scope.covers(name)))
+    /// Whether a key is accepted for a name.
+    pub(crate) fn allows(&self, now: Now, name: &Name, key: &PublicKey) -> Result<(), Denied> {
+        let row = self.key(key).ok_or(Denied::Unknown)?;
+        entry::may_enter(
+            row.standing,
+            row.expires_ms,
+            row.scopes.iter().map(|scope| scope.covers(name)),
+            now.wall_ms.max(self.highest_wall_ms),
+        )
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.keys
-            .values()
-            .filter_map(|(key, _)| self.entry(key))
-            .collect()
+        let entry = |(key, row): &(PublicKey, KeyRow)| to_entry(*key, row.clone());
+        self.keys.values().map(entry).collect()
     }
 
-    fn entry(&self, key: &PublicKey) -> Option<Entry> {
-        let KeyRow {
-            label,
-            added_ms,
-            window,
-        } = self.key(key)?.clone();
-        let scopes = self.scopes(key).cloned().collect();
-        Some(Entry {
-            key: *key,
-            scopes,
-            label,
-            added_ms,
-            window,
-        })
+    pub(crate) fn entry(&self, key: &PublicKey) -> Option<Entry> {
+        Some(to_entry(*key, self.key(key)?.clone()))
+    }
+
+    /// Notes when a key was here.
+    pub(crate) fn see(&mut self, key: &PublicKey, seen: Seen) {
+        if let Some((_, row)) = self.keys.get_mut(key.as_bytes()) {
+            row.seen = Some(seen);
+            self.unwritten.insert(*key.as_bytes());
+        }
+    }
+
+    /// The rows that say so.
+    pub(crate) fn unwritten(&self) -> Vec<Row> {
+        let row = |bytes| {
+            let (key, row) = self.keys.get(bytes)?;
+            Some(Row::Key(*key, Some(row.clone())))
+        };
+        self.unwritten.iter().filter_map(row).collect()
+    }
+
+    /// They have been written.
+    pub(crate) fn written(&mut self) {
+        self.unwritten.clear();
     }
 
     /// The windows that are kept at this time, with what time has done to them.
@@ -107,10 +137,6 @@ impl State {
 
     pub(crate) fn key(&self, key: &PublicKey) -> Option<&KeyRow> {
         self.keys.get(key.as_bytes()).map(|(_, row)| row)
-    }
-
-    pub(crate) fn scopes(&self, key: &PublicKey) -> impl Iterator<Item = &Scope> {
-        self.scopes.get(key.as_bytes()).into_iter().flatten()
     }
 
     pub(crate) fn all_windows(&self) -> impl Iterator<Item = &Window> {
@@ -145,10 +171,6 @@ impl State {
                     None => self.keys.remove(&bytes),
                 };
                 Row::Key(key, old.map(|(_, row)| row))
-            }
-            Row::Scope(key, scope, new) => {
-                let old = set_member(&mut self.scopes, *key.as_bytes(), scope.clone(), new);
-                Row::Scope(key, scope, old)
             }
             Row::Window(id, new) => {
                 let mut old = self.windows.remove(&id);
@@ -185,7 +207,7 @@ impl State {
     }
 
     /// What time has done, then each group of changes, all of it or none.
-    pub(crate) fn stage(&mut self, now: Now, groups: &[&[Change]]) -> Staged {
+    pub(crate) fn stage(&mut self, now: Now, groups: &[Group<'_>]) -> Staged {
         self.highest_wall_ms = self.highest_wall_ms.max(now.wall_ms);
         let mut staged = Staged {
             epoch_before: self.epoch,
@@ -195,11 +217,15 @@ impl State {
             self.set_all(rows, &mut staged);
             if let Some(change) = change {
                 self.epoch += 1;
-                staged.told.push((Epoch(self.epoch), change));
+                staged.told.push(Told {
+                    epoch: Epoch(self.epoch),
+                    by: Actor::Host,
+                    change,
+                });
             }
         }
-        for changes in groups {
-            let result = self.stage_group(now, changes, &mut staged);
+        for group in groups {
+            let result = self.stage_group(now, *group, &mut staged);
             staged.results.push(result);
         }
         staged
@@ -208,17 +234,21 @@ impl State {
     fn stage_group(
         &mut self,
         now: Now,
-        changes: &[Change],
+        Group { by, changes }: Group<'_>,
         staged: &mut Staged,
     ) -> Result<Epoch, ApplyError> {
         let (rows, told, epoch) = (staged.rows.len(), staged.told.len(), self.epoch);
         for change in changes {
-            match rules::decide(self, now, change) {
+            match rules::decide(self, now, by, change) {
                 Ok(rows) if rows.is_empty() => {}
                 Ok(rows) => {
                     self.set_all(rows, staged);
                     self.epoch += 1;
-                    staged.told.push((Epoch(self.epoch), change.clone()));
+                    staged.told.push(Told {
+                        epoch: Epoch(self.epoch),
+                        by: by.clone(),
+                        change: change.clone(),
+                    });
                 }
                 Err(error) => {
                     staged.rows.truncate(rows);
@@ -230,6 +260,28 @@ impl State {
             }
         }
         Ok(Epoch(self.epoch))
+    }
+
+    /// What changes would come to.
+    pub(crate) fn rehearse(
+        &mut self,
+        now: Now,
+        by: &Actor,
+        changes: &[Change],
+    ) -> Result<Vec<(PublicKey, Option<Entry>)>, ApplyError> {
+        let mut staged = self.stage(now, &[Group { by, changes }]);
+        let keys: BTreeMap<_, _> = changes
+            .iter()
+            .filter_map(|change| Some((*change.key()?.as_bytes(), *change.key()?)))
+            .collect();
+        let then = keys.into_values().map(|key| (key, self.entry(&key)));
+        let then = then.collect();
+        let result = staged.results.pop();
+        self.take_back(staged);
+        match result {
+            Some(Err(error)) => Err(error),
+            _ => Ok(then),
+        }
     }
 
     fn set_all(&mut self, rows: Vec<Row>, staged: &mut Staged) {
@@ -271,6 +323,28 @@ fn set_member<K: Ord, V: Ord>(
     old
 }
 
+fn to_entry(key: PublicKey, row: KeyRow) -> Entry {
+    let KeyRow {
+        standing,
+        scopes,
+        label,
+        comment,
+        added,
+        expires_ms,
+        seen,
+    } = row;
+    Entry {
+        key,
+        standing,
+        scopes,
+        label,
+        comment,
+        added,
+        expires_ms,
+        seen,
+    }
+}
+
 impl Staged {
     /// In the order in which they were set; a later one for the same row wins.
     pub(crate) fn rows(&self) -> &[Row] {
@@ -280,13 +354,13 @@ impl Staged {
 
 /// Those who are told of every change.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Vec<mpsc::Sender<(Epoch, Change)>>);
+pub(crate) struct Watchers(Vec<mpsc::Sender<Told>>);
 
 impl Watchers {
-    pub(crate) fn watch(&mut self) -> mpsc::Receiver<(Epoch, Change)> {
+    pub(crate) fn watch(&mut self) -> Watch {
         let (sender, receiver) = mpsc::channel();
         self.0.push(sender);
-        receiver
+        Watch::new(receiver)
     }
 
     /// Tells what has become durable, and gives the results of the groups.
@@ -303,7 +377,7 @@ pub(crate) fn run(
     state: &mut State,
     watchers: &mut Watchers,
     now: Now,
-    groups: &[&[Change]],
+    groups: &[Group<'_>],
     keep: impl FnOnce(&State, &[Row]) -> Result<(), StoreError>,
 ) -> Result<Vec<Result<Epoch, ApplyError>>, StoreError> {
     let staged = state.stage(now, groups);

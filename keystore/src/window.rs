@@ -4,7 +4,7 @@ use std::fmt;
 use identity::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::Now;
+use crate::{Actor, Now};
 
 /// A window: a counted, timed permission to learn unknown keys for a name by a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,11 @@ pub struct Window {
     pub id: WindowId,
     /// For which name.
     pub name: Name,
+    /// What people call it.
+    pub label: Option<String>,
     /// Who opened it.
+    pub by: Actor,
+    /// What its secret is good for.
     pub origin: Origin,
     /// Whether a person made the secret up.
     pub human: bool,
@@ -94,7 +98,7 @@ fn passed_ms(then: Now, now: Now, highest_wall_ms: u64) -> u64 {
     wall.max(now.boot_ms.saturating_sub(then.boot_ms))
 }
 
-/// Who opened a window.
+/// What a window's secret is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// A script's `num:secret`: its secret is required of everybody.

@@ -5,16 +5,16 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use identity::{Name, PublicKey, Secret};
+use identity::{Name, PublicKey};
 use keystore::{
-    ApplyError, Change, Directory, Entry, Keystore, OpenWindow, Origin, Scope, Sled, Window,
-    WindowEnd, WindowId,
+    Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed,
+    OpenWindow, Sled, Window,
 };
 use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
 use super::rooms;
-use crate::ipc::admin::{FromHost, Status, ToHost};
+use crate::ipc::admin::{FromHost, SessionStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
 
 /// Who does what an admin asks.
@@ -68,43 +68,34 @@ impl Admin {
         }
     }
 
-    pub(super) async fn accept(
+    /// Makes changes, all of them or none, and gives the sessions that have ended by it. Rehearsed,
+    /// nothing is changed, and they are those that would.
+    pub(super) async fn apply(
         &mut self,
-        key: PublicKey,
-        scope: Scope,
-        label: Option<String>,
-    ) -> Result<(), Failure> {
-        match self.ask(ToHost::Accept { key, scope, label }).await? {
-            FromHost::Done => Ok(()),
+        changes: Vec<Change>,
+        rehearse: bool,
+    ) -> Result<Vec<SessionStatus>, Failure> {
+        match self.ask(ToHost::Apply { changes, rehearse }).await? {
+            FromHost::Applied(ended) => Ok(ended),
             other => Err(out_of_turn(&other)),
         }
     }
 
-    /// Returns how many sessions were ended.
-    pub(super) async fn remove(&mut self, key: PublicKey) -> Result<u32, Failure> {
-        match self.ask(ToHost::Remove(key)).await? {
-            FromHost::Removed { sessions } => Ok(sessions),
-            other => Err(out_of_turn(&other)),
-        }
+    /// Opens a window, and gives it as it then is.
+    pub(super) async fn open_window(&mut self, open: OpenWindow) -> Result<Window, Failure> {
+        let id = open.id;
+        self.apply(vec![Change::OpenWindow(open)], false).await?;
+        let windows = self.windows().await?;
+        let opened = windows.into_iter().find(|window| window.id == id);
+        opened.ok_or_else(|| Failure::new(Exit::Keystore, ApplyError::NoSuchWindow))
     }
 
-    pub(super) async fn open_window(
-        &mut self,
-        name: Name,
-        secret: Secret,
-        human: bool,
-        count: u32,
-        lasts: Duration,
-    ) -> Result<Window, Failure> {
-        let open = ToHost::OpenWindow {
-            name,
-            secret,
-            count,
-            lasts,
-            human,
-        };
-        match self.ask(open).await? {
-            FromHost::Window(window) => Ok(window),
+    /// Copies what goes into a backup to a new folder; gives the epoch and how many keys there are.
+    pub(super) async fn snapshot(&mut self, folder: &Path) -> Result<(u64, u64), Failure> {
+        // The host may work in another directory.
+        let folder = std::path::absolute(folder).or_exit(Exit::Usage)?;
+        match self.ask(ToHost::Snapshot(folder)).await? {
+            FromHost::Snapshot { epoch, keys } => Ok((epoch, keys)),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -116,16 +107,34 @@ impl Admin {
         }
     }
 
-    pub(super) async fn close_window(&mut self, window: WindowId) -> Result<(), Failure> {
-        match self.ask(ToHost::CloseWindow(window)).await? {
-            FromHost::Done => Ok(()),
+    pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
+        match self.ask(ToHost::HostKey).await? {
+            FromHost::HostKey(key) => Ok(key),
             other => Err(out_of_turn(&other)),
         }
     }
 
-    pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
-        match self.ask(ToHost::HostKey).await? {
-            FromHost::HostKey(key) => Ok(key),
+    pub(super) async fn host_keys(&mut self) -> Result<Vec<Listed>, Failure> {
+        match self.ask(ToHost::HostKeys).await? {
+            FromHost::HostKeys(listed) => Ok(listed),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Returns what there is then.
+    pub(super) async fn change_host_key(
+        &mut self,
+        tag: Name,
+        change: HostKeyChange,
+        rehearsal: bool,
+    ) -> Result<Listed, Failure> {
+        let request = ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        };
+        match self.ask(request).await? {
+            FromHost::HostKeyChanged(listed) => Ok(listed),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -171,11 +180,15 @@ async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<
         let last = match &part {
             FromHost::Keys(keys) => keys.is_empty(),
             FromHost::Windows(windows) => windows.is_empty(),
+            FromHost::Applied(ended) => ended.is_empty(),
+            FromHost::Sessions(sessions) => sessions.is_empty(),
             _ => true,
         };
         match (&mut whole, part) {
             (Some(FromHost::Keys(all)), FromHost::Keys(more)) => all.extend(more),
             (Some(FromHost::Windows(all)), FromHost::Windows(more)) => all.extend(more),
+            (Some(FromHost::Applied(all)), FromHost::Applied(more)) => all.extend(more),
+            (Some(FromHost::Sessions(all)), FromHost::Sessions(more)) => all.extend(more),
             (whole, part) => *whole = Some(part),
         }
         if let (true, Some(answer)) = (last, whole.take_if(|_| last)) {
@@ -208,55 +221,36 @@ fn out_of_turn(_: &FromHost) -> Failure {
 fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Failure> {
     let (directory, store) = store;
     let now = rooms::now();
-    let mut apply = |change: Change| -> Result<(), Failure> {
-        store.apply(now, &[change]).map(drop).map_err(not_applied)
-    };
+    let by = Actor::User(rustix::process::geteuid().as_raw());
     Ok(match request {
         ToHost::Keys => FromHost::Keys(store.entries().or_exit(Exit::Keystore)?),
-        ToHost::Accept { key, scope, label } => {
-            apply(Change::Accept { key, scope, label })?;
-            FromHost::Done
-        }
-        ToHost::Remove(key) => {
-            apply(Change::Remove { key })?;
-            FromHost::Removed { sessions: 0 }
-        }
-        ToHost::OpenWindow {
-            name,
-            secret,
-            count,
-            lasts,
-            human,
+        ToHost::Apply {
+            changes,
+            rehearse: true,
         } => {
-            let id = WindowId(getrandom::u64().or_exit(Exit::Failed)?);
-            apply(Change::OpenWindow(OpenWindow {
-                id,
-                name,
-                secret,
-                human,
-                count,
-                lasts_ms: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
-                origin: Origin::Admin,
-            }))?;
-            let windows = store.windows(now).or_exit(Exit::Keystore)?;
-            let opened = windows.into_iter().find(|window| window.id == id);
-            FromHost::Window(opened.ok_or_else(|| not_applied(ApplyError::NoSuchWindow))?)
+            store.rehearse(now, &by, &changes).map_err(not_applied)?;
+            FromHost::Applied(Vec::new())
         }
+        ToHost::Apply { changes, .. } => {
+            store.apply(now, &by, &changes).map_err(not_applied)?;
+            FromHost::Applied(Vec::new())
+        }
+        ToHost::Sessions => FromHost::Sessions(Vec::new()),
+        ToHost::Snapshot(folder) => rooms::snapshot(store, now, &folder).or_exit(Exit::Keystore)?,
         ToHost::Windows => FromHost::Windows(store.windows(now).or_exit(Exit::Keystore)?),
-        ToHost::CloseWindow(window) => {
-            let why = WindowEnd::Closed;
-            apply(Change::CloseWindow { window, why })?;
-            FromHost::Done
+        ToHost::HostKey => FromHost::HostKey(rooms::host_key(directory)?),
+        ToHost::HostKeys => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            FromHost::HostKeys(kept.list().or_exit(Exit::Keystore)?)
         }
-        ToHost::HostKey => {
-            let key = rooms::host_key(directory)?.public();
-            let damaged = || {
-                Failure::because(
-                    Exit::Keystore,
-                    "the host key is damaged; restore it from a backup",
-                )
-            };
-            FromHost::HostKey(key.ok_or_else(damaged)?)
+        ToHost::ChangeHostKey {
+            tag,
+            change,
+            rehearsal,
+        } => {
+            let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            let changed = kept.change(&tag, now.wall_ms, change, rehearsal);
+            FromHost::HostKeyChanged(changed.or_exit(Exit::Keystore)?.0)
         }
         // Only a host can say.
         ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),

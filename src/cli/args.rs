@@ -1,5 +1,7 @@
 //! The command line: each flag is defined once, and help, manual and completions follow from it.
 
+mod server;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,11 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::{duration, exit::Exit};
+use crate::formats::Format;
+use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
+
+pub(super) use server::{Added, ExportFormat, Servers};
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
 #[derive(Debug, Parser)]
@@ -69,11 +75,20 @@ pub(super) enum Command {
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
+    /// The servers that `connect` knows, each as @TAG
+    #[command(subcommand)]
+    Server(Servers),
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    /// Write the whole keystore to one file that only a passphrase opens
+    Backup(Backup),
+    Restore(Restore),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
+    /// Look whether this system is fit for a host, and say what to do where it is not; the exit
+    /// code is 1 if something is a problem
+    Doctor(Json),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
     /// Print completions for a shell
@@ -124,8 +139,64 @@ pub(super) struct Run {
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory)]
     pub(super) memory: usize,
     /// How long a client may take from connecting to having proved its key
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
+    /// How many connections of a listener may have proved no key yet: from START on a newcomer
+    /// pushes one of them out with a chance of RATE per cent, growing to certainty at FULL
+    #[arg(long, value_name = "START:RATE:FULL", default_value_t = Unproved::USUAL)]
+    pub(super) unproved: Unproved,
+    /// Whether a source address whose connections break the rules again and again is refused for a
+    /// while, at most a minute
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(super) penalties: Penalties,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Penalties {
+    /// Unless a client from there has proved its key in the last hour
+    On,
+    /// Never
+    Off,
+}
+
+/// Write keys, host keys, the servers that `connect` knows, and the audit log to one file.
+///
+/// It works beside a running host. Windows are not in it, nor what scripts have stored.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The new file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Put a backup in the place of the keystore, while no host runs.
+///
+/// All of it is checked before anything is changed, and what was there is kept beside. Keys that
+/// were revoked since are accepted again: they are shown first.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The backup
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    /// Only check it, and show what would become different
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,7 +237,7 @@ pub(super) struct Connect {
     /// HOST, HOST:PORT, [V6]:PORT or @TAG
     #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
     pub(super) server: Server,
-    /// The key that the server must have: base64, hex, a file with it, or - for standard input
+    /// The key that the server must have: base64, hex, Z85, a file with it, or - for standard input
     #[arg(long, value_name = "KEY")]
     pub(super) server_key: Option<String>,
     #[command(flatten)]
@@ -177,7 +248,8 @@ pub(super) struct Connect {
     /// The title to register with
     #[arg(long = "name", value_name = "TITLE", default_value = "moonport")]
     pub(super) title: String,
-    /// Our own key: a file, made on first use [default: client/identity in the state directory]
+    /// Our own key: a file, made on first use [default: the one for this server, if there is one,
+    /// else client/identity in the state directory]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) identity: Option<PathBuf>,
     /// Make one round: faster, but an eavesdropper who knows the secret sees our key
@@ -217,6 +289,8 @@ pub(super) struct SecretSource {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
+    Import(KeyImport),
+    Export(KeyExport),
     /// Print the accepted keys
     List {
         /// Only those that are accepted for this name, or for * (all)
@@ -227,8 +301,8 @@ pub(super) enum Key {
     },
     /// Accept a key for a name
     Accept {
-        /// Base64, hex, a file with it, - for standard input; or the label or the beginning of one
-        /// that is known
+        /// Base64, hex, Z85, a file with it, - for standard input; or the label or the beginning of
+        /// one that is known
         key: String,
         /// The name, or * for all names
         #[arg(long, value_name = "NAME", value_parser = scope)]
@@ -249,8 +323,7 @@ pub(super) enum Key {
         #[command(flatten)]
         json: Json,
     },
-    /// Print the host's own public key, as its clients are shown it
-    Host(Json),
+    Host(HostKey),
     /// Print the public key that `moonport connect` proves here, for `key accept` over there
     Own {
         /// The file with the private key, made on first use [default: client/identity in the state
@@ -258,8 +331,215 @@ pub(super) enum Key {
         #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
         identity: Option<PathBuf>,
         #[command(flatten)]
-        json: Json,
+        shown: OurKey,
     },
+}
+
+/// How a public key of ours is shown.
+#[derive(Debug, Args)]
+pub(super) struct OurKey {
+    /// Show it as a QR code, too
+    #[arg(long, conflicts_with = "json")]
+    pub(super) qr: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// The host's own keys; alone: print the public key that its clients are shown
+///
+/// A host proves the key of the tag `default`. It is made on first use.
+#[derive(Debug, Args)]
+pub(super) struct HostKey {
+    #[command(flatten)]
+    pub(super) shown: OurKey,
+    #[command(subcommand)]
+    pub(super) command: Option<HostKeyCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HostKeyCommand {
+    /// Print the host's keys under all tags; no passphrase is needed
+    List(Json),
+    /// Make a key under a tag that has none
+    New {
+        /// The tag
+        tag: Name,
+        /// Seal it by a passphrase
+        #[arg(long)]
+        seal: bool,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    Import(HostKeyImport),
+    /// Make another key the current one
+    ///
+    /// Who was accepted before is answered by the previous key until the overlap ends, everybody
+    /// else by the new one. A running host does so at once.
+    Rotate {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        /// How long the previous key goes on answering
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
+        overlap: Duration,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Forget the previous key now, before its overlap ends
+    Retire {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Seal a key by a passphrase, which every start of the host needs from then on
+    Seal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Keep a sealed key unsealed
+    Unseal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        how: Changing,
+    },
+    /// Change the passphrase of a sealed key
+    Reseal {
+        /// The tag
+        #[arg(default_value = "default")]
+        tag: Name,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+        #[command(flatten)]
+        new: NewPassphraseSource,
+        #[command(flatten)]
+        how: Changing,
+    },
+}
+
+/// How something is changed.
+#[derive(Debug, Args)]
+pub(super) struct Changing {
+    /// Check everything, but change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Where a passphrase comes from: never from the command line or the environment, which others can
+/// see. Without any of these, systemd's credential moonport.passphrase is used, or it is asked for.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct PassphraseSource {
+    /// Read the passphrase from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from this open descriptor
+    #[arg(long, value_name = "N")]
+    pub(super) passphrase_fd: Option<u32>,
+}
+
+/// Where a passphrase comes from that takes the place of another one.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct NewPassphraseSource {
+    /// Read the new passphrase from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from this open descriptor
+    #[arg(long, value_name = "N")]
+    pub(super) new_passphrase_fd: Option<u32>,
+}
+
+/// Take over private keys to listen with, from Arcan's keystore, ZeroMQ's or CurveCP's files.
+#[derive(Debug, Args)]
+pub(super) struct HostKeyImport {
+    /// A file or a directory
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub(super) path: PathBuf,
+    /// Under which tag [default: its own, such as default in Arcan's keystore]
+    pub(super) tag: Option<Name>,
+    /// What it is: arcan, zeromq or curvecp [default: what it looks like]
+    #[arg(long)]
+    pub(super) format: Option<Format>,
+    /// Seal them by a passphrase
+    #[arg(long)]
+    pub(super) seal: bool,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseSource,
+    #[command(flatten)]
+    pub(super) how: Changing,
+}
+
+/// Take over keys that may connect to us, from another program's files or from `key export`.
+///
+/// What was decided here comes first: a key that is banned or was revoked here is passed over. All
+/// of it is tried before any of it is done.
+#[derive(Debug, Args)]
+pub(super) struct KeyImport {
+    /// A file or a directory
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub(super) path: PathBuf,
+    /// What it is: arcan, zeromq, curvecp, wireguard or jsonl [default: what it looks like]
+    #[arg(long)]
+    pub(super) format: Option<Format>,
+    /// The name, or * for all names, where the file does not say one; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = scope)]
+    pub(super) scope: Vec<Scope>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// Write keys that may connect to us, for another program or another host. Nothing in it is secret.
+#[derive(Debug, Args)]
+pub(super) struct KeyExport {
+    /// Which [default: all]
+    #[arg(value_name = "KEY")]
+    pub(super) keys: Vec<String>,
+    /// What to write
+    #[arg(long, default_value = "jsonl")]
+    pub(super) format: KeyFormat,
+    /// Where to write it; it must not be there yet [default: standard output]
+    #[arg(long, short, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KeyFormat {
+    /// Lines of JSON, for `moonport key import`
+    Jsonl,
+    /// Arcan's keystore directory
+    Arcan,
+    /// A directory of ZeroMQ's certificates
+    Zeromq,
+    /// A directory of CurveCP's key directories
+    Curvecp,
 }
 
 #[derive(Debug, Subcommand)]
@@ -417,6 +697,31 @@ mod tests {
         assert!(parse("moonport window open hello --count 0").is_err());
         assert!(parse("moonport window open hello --for 0").is_err());
         assert!(parse("moonport window open *").is_err());
+    }
+
+    #[test]
+    fn a_host_key_is_shown_alone_or_changed() {
+        for line in [
+            "moonport key host",
+            "moonport key host --json",
+            "moonport --state-dir /x key host --qr",
+            "moonport key host --state-dir /x list",
+            "moonport key host list --json --state-dir /x",
+            "moonport key host rotate other --overlap 1d --dry-run --passphrase-fd 3",
+            "moonport key host new x --seal",
+            "moonport key host reseal --passphrase-file a --new-passphrase-file b",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
+        }
+        for line in [
+            "moonport key host --qr --json",
+            "moonport key host new",
+            "moonport key host seal --passphrase sekrit",
+            "moonport key host seal --passphrase-fd 3 --passphrase-file x",
+            "moonport run a.lua --passphrase sekrit",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]

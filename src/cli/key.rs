@@ -4,20 +4,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use identity::PublicKey;
-use keystore::{Entry, Scope};
+use keystore::{Change, Entry, How, Scope};
 use serde::Serialize;
 
 use super::admin::Admin;
-use super::args::{Json, Key};
+use super::args::{self, Json, Key};
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
-use super::{connect, duration, named, rooms, terminal};
+use super::{connect, duration, exchange, hostkeys, named, qr, rooms, terminal};
 
 pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    if let Key::Own { identity, json } = command {
-        let key = connect::own_key(state, identity.as_deref())?;
-        return show(key, &json, out);
-    }
+    let command = match command {
+        Key::Own { identity, shown } => {
+            let key = connect::own_key(state, identity.as_deref())?;
+            return show(key, &shown, out);
+        }
+        Key::Host(host) => return hostkeys::run(host, state, out).await,
+        Key::Import(args) => return exchange::import(args, state, out).await,
+        Key::Export(args) => return exchange::export(args, state, out).await,
+        command => command,
+    };
     let mut admin = Admin::open(state)?;
     match command {
         Key::List { scope, json } => {
@@ -32,7 +38,13 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             json,
         } => {
             let key = named::key(&key, &admin.keys().await?)?;
-            admin.accept(key, scope.clone(), label).await?;
+            let accept = Change::Accept {
+                key,
+                scope: scope.clone(),
+                label,
+                imported: false,
+            };
+            admin.apply(vec![accept], false).await?;
             match json.json {
                 true => out.json(&Changed {
                     key,
@@ -54,7 +66,8 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
             if !yes {
                 agreed(&question).await?;
             }
-            let sessions = admin.remove(key).await?;
+            let ended = admin.apply(vec![Change::Remove { key }], false).await?;
+            let sessions = u32::try_from(ended.len()).unwrap_or(u32::MAX);
             match json.json {
                 true => out.json(&Changed {
                     key,
@@ -66,21 +79,23 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
                 }
             }
         }
-        Key::Host(json) => return show(admin.host_key().await?, &json, out),
-        Key::Own { .. } => {}
+        Key::Host(_) | Key::Own { .. } | Key::Import(_) | Key::Export(_) => {}
     }
     Ok(Exit::Done)
 }
 
 /// Prints a key of ours, for others to compare or to accept.
-fn show(key: PublicKey, json: &Json, out: &Output) -> Result<Exit, Failure> {
-    match json.json {
+pub(super) fn show(key: PublicKey, how: &args::OurKey, out: &Output) -> Result<Exit, Failure> {
+    match how.json.json {
         true => out.json(&OurKey::of(key))?,
         false => {
             out.line(key)?;
             out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
             out.line(format_args!("words: {}", key.fingerprint().words()))?;
         }
+    }
+    if how.qr {
+        out.line(qr::code(key.to_string().as_bytes())?)?;
     }
     Ok(Exit::Done)
 }
@@ -122,7 +137,7 @@ fn list(keys: &[Entry], json: &Json, out: &Output) -> Result<(), Failure> {
     let rows: Vec<_> = keys
         .iter()
         .map(|entry| {
-            let age = Duration::from_millis(now.saturating_sub(entry.added_ms));
+            let age = Duration::from_millis(now.saturating_sub(entry.added.at_ms));
             [
                 entry.key.to_string(),
                 scopes(entry).join(","),
@@ -176,8 +191,11 @@ impl<'a> Shown<'a> {
             fingerprint: entry.key.fingerprint().to_string(),
             scopes: scopes(entry),
             label: entry.label.as_deref(),
-            added_ms: entry.added_ms,
-            window: entry.window.map(|window| window.to_string()),
+            added_ms: entry.added.at_ms,
+            window: match entry.added.how {
+                How::Window(window) => Some(window.to_string()),
+                How::Named | How::Imported => None,
+            },
         }
     }
 }
@@ -210,7 +228,10 @@ impl OurKey {
     }
 }
 
-fn in_base64<S: serde::Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn in_base64<S: serde::Serializer>(
+    key: &PublicKey,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(key)
 }
 
@@ -218,6 +239,7 @@ fn in_base64<S: serde::Serializer>(key: &PublicKey, serializer: S) -> Result<S::
 mod tests {
     use super::*;
     use identity::Name;
+    use keystore::{Actor, Added, Standing};
     use std::collections::BTreeSet;
 
     fn entry(scopes: &[&str]) -> Entry {
@@ -228,9 +250,16 @@ mod tests {
         Entry {
             key: PublicKey::parse(&[7; 32]).unwrap(),
             scopes: scopes.iter().map(scope).collect::<BTreeSet<_>>(),
+            standing: Standing::Accepted,
             label: Some("lap\u{1b}top".into()),
-            added_ms: 12,
-            window: None,
+            comment: None,
+            added: Added {
+                at_ms: 12,
+                how: How::Named,
+                by: Actor::User(1000),
+            },
+            expires_ms: None,
+            seen: None,
         }
     }
 

@@ -6,16 +6,24 @@
 mod address;
 mod admin;
 mod args;
+mod backup;
 mod connect;
 mod demo;
+mod doctor;
 mod duration;
+mod exchange;
 mod exit;
+mod hostkeys;
 mod key;
+mod known;
 mod named;
 mod output;
 mod pages;
+mod passphrase;
+mod qr;
 mod rooms;
 mod secret;
+mod server;
 mod status;
 mod terminal;
 mod window;
@@ -31,7 +39,7 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::ipc::script::Limits;
-use args::{Cli, Command, Global, LogFormat, Run, Sandbox};
+use args::{Cli, Command, Global, LogFormat, Penalties, Run, Sandbox};
 use exit::{Exit, Failure, OrExit};
 use output::Output;
 
@@ -57,8 +65,12 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
+        Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
+        Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
+        Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
@@ -78,12 +90,15 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
             memory: run.memory,
         },
         handshake: run.handshake_timeout,
+        unproved: run.unproved,
+        penalties: run.penalties == Penalties::On,
         require_sandbox: run.sandbox == Sandbox::Require,
+        passphrase: run.passphrase.place(),
     })
 }
 
 /// Waits for a command that waits.
-fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -11,7 +11,7 @@ use keystore::Entry;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::printable;
 
-/// Finds the key that is meant: base64, hex, `-` for standard input, the label of a known key, a
+/// Finds the key that is meant: base64, hex, Z85, `-` for standard input, the label of a known key, a
 /// file, or the beginning of a known key or label, if that means one only.
 pub(super) fn key(text: &str, known: &[Entry]) -> Result<PublicKey, Failure> {
     if text.is_empty() {
@@ -45,8 +45,8 @@ pub(super) fn key(text: &str, known: &[Entry]) -> Result<PublicKey, Failure> {
         let why = match text.parse::<PublicKey>() {
             Err(error) if (40..=70).contains(&text.len()) => error.to_string(),
             _ => {
-                "it is neither a key (44 characters of base64, 64 of hex) nor a file, and no known \
-                  label or key begins so"
+                "it is neither a key (44 characters of base64, 64 of hex, 40 of Z85) nor a file, and no \
+                  known label or key begins so"
                     .into()
             }
         };
@@ -70,6 +70,7 @@ fn from(reader: impl Read, place: &str) -> Result<PublicKey, Failure> {
         .take(LONGEST)
         .read_to_string(&mut text)
         .or_exit_with(Exit::Usage, || format!("cannot read a key from {place}"))?;
+    // No spelling of a key begins with a '#': in Z85, too, that digit is too large for a first one.
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let word = lines
         .flat_map(str::split_whitespace)
@@ -111,6 +112,7 @@ const LONGEST: u64 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keystore::{Actor, Added, How, Standing};
     use std::collections::BTreeSet;
 
     fn entry(byte: u8, label: Option<&str>) -> Entry {
@@ -118,8 +120,15 @@ mod tests {
             key: PublicKey::parse(&[byte; 32]).unwrap(),
             scopes: BTreeSet::new(),
             label: label.map(Into::into),
-            added_ms: 0,
-            window: None,
+            standing: Standing::Accepted,
+            comment: None,
+            added: Added {
+                at_ms: 0,
+                how: How::Named,
+                by: Actor::User(1000),
+            },
+            expires_ms: None,
+            seen: None,
         }
     }
 
@@ -134,6 +143,7 @@ mod tests {
         for text in [
             seven.to_string(),
             HEXLOWER.encode(seven.as_bytes()),
+            identity::z85::encode(seven.as_bytes()).to_string(),
             seven.to_string()[..6].to_owned(),
             HEXLOWER.encode(seven.as_bytes())[..4].to_owned(),
             "laptop".into(),

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keystore::{Directory, Now, OpenError, Sled, StoreError};
+use identity::{Name, PublicKey};
+use keystore::{Directory, HostKeyChange, HostKeys, Now, OpenError, Sled, StoreError, Stored};
 
 use super::exit::{Exit, Failure, OrExit};
+use super::passphrase::{self, Place};
 use crate::host;
-use crate::ipc::Socket;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::{ErrorMode, Limits};
-use crate::wire::crypto::SecretKey;
+use crate::ipc::{Socket, Unproved};
 
 /// What `moonport run` was told.
 #[derive(Debug)]
@@ -21,7 +22,11 @@ pub(super) struct Run {
     pub(super) errors: ErrorMode,
     pub(super) limits: Limits,
     pub(super) handshake: Duration,
+    pub(super) unproved: Unproved,
+    pub(super) penalties: bool,
     pub(super) require_sandbox: bool,
+    /// Where the host key's passphrase is.
+    pub(super) passphrase: Option<Place>,
 }
 
 /// Runs a host; returns the scripts' exit code.
@@ -41,7 +46,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         ));
     }
     let (directory, store) = open(&run.state)?;
-    let key = host_key(&directory)?;
+    let keys = host_keys(&directory, run.passphrase.as_ref())?;
     let options = host::Options {
         programs,
         arguments: run.arguments,
@@ -49,15 +54,15 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         errors: run.errors,
         limits: run.limits,
         handshake: run.handshake,
-        unproved: UNPROVED,
+        unproved: run.unproved,
+        penalties: run.penalties,
         undecided: UNDECIDED,
         sessions: SESSIONS,
         window: WINDOW,
         require_sandbox: run.require_sandbox,
     };
-    host::run(options, Box::new(store), key).map_err(|error| {
+    host::run(options, Box::new(store), keys).map_err(|error| {
         let exit = match error {
-            host::HostError::HostKey => Exit::Keystore,
             host::HostError::State { .. } => Exit::Keystore,
             host::HostError::Io { .. } => Exit::Failed,
         };
@@ -88,19 +93,16 @@ fn programs(scripts: &[PathBuf]) -> Result<Vec<host::Program>, Failure> {
 /// How long the path of a Unix socket may be, in bytes.
 const SOCKET_PATH: usize = 107;
 
-/// How many connections of a listener may have proved nothing yet.
-const UNPROVED: u32 = 512;
-
 /// How many proved clients of a listener may wait for the script's decision.
 const UNDECIDED: usize = 64;
 
 /// How many sessions a listener may have.
-const SESSIONS: usize = 4096;
+pub(super) const SESSIONS: usize = 4096;
 
 /// How long a window is open if nobody says.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
 
-pub(super) use host::control::socket_path;
+pub(super) use host::control::{snapshot, socket_path};
 
 /// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
 /// for a host, which holds it as long as it runs.
@@ -129,13 +131,69 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The host's own key, made on first use.
-pub(super) fn host_key(directory: &Directory) -> Result<SecretKey, Failure> {
-    let keystore = |error| Failure::new(Exit::Keystore, error);
-    let tag =
-        identity::Name::parse("default").map_err(|error| Failure::new(Exit::Keystore, error))?;
-    let bytes = directory.host_key(&tag).map_err(keystore)?;
-    Ok(SecretKey::from_bytes(*bytes))
+/// The host's own keys, made on first use. Those that are sealed are opened; a passphrase for those
+/// that are not is a sign that they are not the right ones.
+fn host_keys(directory: &Directory, place: Option<&Place>) -> Result<host::Keys, Failure> {
+    let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+    let tag = host_tag()?;
+    let (ring, sealed) = match kept.read(&tag).or_exit(Exit::Keystore)? {
+        Some(Stored::Sealed(sealed)) => {
+            let passphrase = super::wait(passphrase::known(place))?;
+            (sealed.unseal(&passphrase).or_exit(Exit::Keystore)?, true)
+        }
+        Some(Stored::Unsealed(_)) if place.is_some() => {
+            return Err(Failure::because(
+                Exit::Keystore,
+                format_args!(
+                    "a passphrase is given, but {} is not sealed; if it should be, \
+                     `moonport key host seal` does it",
+                    kept.path(&tag).display()
+                ),
+            ));
+        }
+        Some(Stored::Unsealed(ring)) => (ring, false),
+        None => {
+            let seal = match place {
+                Some(place) => Some(passphrase::read(place)?),
+                None => passphrase::credential()?,
+            };
+            let sealed = seal.is_some();
+            let change = HostKeyChange::New {
+                seal,
+                private: None,
+            };
+            let made = kept.change(&tag, now().wall_ms, change, false);
+            (made.or_exit(Exit::Keystore)?.1, sealed)
+        }
+    };
+    if !sealed {
+        tracing::info!(
+            "the host key is not sealed: who can read {} can pretend to be this host; \
+             `moonport key host seal` seals it",
+            kept.path(&tag).display()
+        );
+    }
+    Ok(host::Keys { kept, tag, ring })
+}
+
+/// The host's own public key, made on first use.
+pub(super) fn host_key(directory: &Directory) -> Result<PublicKey, Failure> {
+    let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+    let tag = host_tag()?;
+    if let Some(stored) = kept.read(&tag).or_exit(Exit::Keystore)? {
+        return Ok(stored.public().current);
+    }
+    let change = HostKeyChange::New {
+        seal: None,
+        private: None,
+    };
+    let made = kept.change(&tag, now().wall_ms, change, false);
+    Ok(made.or_exit(Exit::Keystore)?.0.ring.current)
+}
+
+/// Which of its keys a host proves.
+fn host_tag() -> Result<Name, Failure> {
+    Name::parse("default").or_exit(Exit::Failed)
 }
 
 /// Both clocks.

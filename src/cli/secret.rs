@@ -1,7 +1,7 @@
 //! Where secrets come from: files, descriptors, the terminal. Never arguments or the environment.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -20,11 +20,10 @@ pub(super) async fn read(source: &SecretSource) -> Result<Option<Secret>, Failur
             secret_file: Some(path),
             ..
         } => from_file(path)?,
-        // Opening it anew needs no guess at who owns the number.
         SecretSource {
             secret_fd: Some(fd),
             ..
-        } => from_file(&PathBuf::from(format!("/proc/self/fd/{fd}")))?,
+        } => from_file(&descriptor(*fd))?,
         SecretSource {
             ask_secret: true, ..
         } => {
@@ -58,26 +57,44 @@ pub(super) fn generate() -> Result<Secret, Failure> {
 
 fn from_file(path: &Path) -> Result<Secret, Failure> {
     let place = || format!("cannot read a secret from {}", path.display());
-    let file = File::open(path).or_exit_with(Exit::Usage, place)?;
-    let meta = file.metadata().or_exit_with(Exit::Usage, place)?;
-    if meta.is_file() && meta.mode() & 0o077 != 0 {
+    let line = line(path, Secret::MAX_LEN, Care::Ours).or_exit_with(Exit::Usage, place)?;
+    Secret::parse(&line).or_exit_with(Exit::Usage, place)
+}
+
+/// An open descriptor as a file. Opening it anew needs no guess at who owns the number.
+pub(super) fn descriptor(number: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{number}"))
+}
+
+/// Who sees to it that nobody else can read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Whoever runs this, who is told where it is not so.
+    Ours,
+    /// Somebody who knows better.
+    Others,
+}
+
+/// What a file has in it, without the end of its line. Something longer than `longest` bytes may
+/// be cut, but stays too long.
+pub(super) fn line(path: &Path, longest: usize, care: Care) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if care == Care::Ours && meta.is_file() && meta.mode() & 0o077 != 0 {
         tell(format_args!(
             "moonport: {} can be read by others: chmod 600 it",
             path.display()
         ));
     }
     // One buffer of the final size, so that no copy is left behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    file.take(LONGEST as u64 + 1)
-        .read_to_end(&mut bytes)
-        .or_exit_with(Exit::Usage, place)?;
+    let longest = longest + "\r\n".len() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(longest + 32));
+    file.take(longest as u64).read_to_end(&mut bytes)?;
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Secret::parse(line).or_exit_with(Exit::Usage, place)
+    let length = line.strip_suffix(b"\r").unwrap_or(line).len();
+    bytes.truncate(length);
+    Ok(bytes)
 }
-
-/// A secret and the end of its line.
-const LONGEST: usize = Secret::MAX_LEN + 2;
 
 #[cfg(test)]
 mod tests {
@@ -109,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_descriptor_holds_one_too() {
-        let (there, mut here) = std::io::pipe().unwrap();
+        let (there, mut here) = io::pipe().unwrap();
         here.write_all(b"sekrit\n").unwrap();
         drop(here);
         let fd = there.as_raw_fd().unsigned_abs();

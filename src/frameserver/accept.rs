@@ -1,9 +1,12 @@
 //! Who comes in: the listening sockets, and the slots for peers that have proved nothing.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,11 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
+use super::door::{Network, Rests, Room};
 use super::driver::ToPeer;
 use crate::ipc::ConnectionId;
-
-/// How long nothing is accepted after the system has run out of something.
-const REST: Duration = Duration::from_millis(100);
 
 /// The listening sockets, taken in turns.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Acceptor {
     sockets: Vec<TcpListener>,
     turn: usize,
     resting: Option<Instant>,
+    rests: Rests,
 }
 
 impl Acceptor {
@@ -39,14 +41,15 @@ impl Acceptor {
             sockets: sockets.collect::<io::Result<_>>()?,
             turn: 0,
             resting: None,
+            rests: Rests::default(),
         })
     }
 
     /// Waits for the next connection. Cancel-safe.
     ///
-    /// When the system has no descriptors or memory left the connection stays in the kernel's
+    /// `None`: the system has no descriptors or memory left. The connection stays in the kernel's
     /// queue, and the next attempt is made after a rest.
-    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    pub(super) async fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
         loop {
             if let Some(until) = self.resting {
                 tokio::time::sleep_until(until).await;
@@ -54,11 +57,14 @@ impl Acceptor {
             }
             match self.next().await {
                 Ok((stream, from)) => {
-                    prepare(&stream);
-                    return (stream, plain(from));
+                    self.rests.over();
+                    return Some((stream, plain(from)));
                 }
                 Err(error) if is_of_the_connection(&error) => {}
-                Err(_) => self.resting = Some(Instant::now() + REST),
+                Err(_) => {
+                    self.resting = Some(Instant::now() + self.rests.rest());
+                    return None;
+                }
             }
         }
     }
@@ -80,7 +86,7 @@ impl Acceptor {
 }
 
 /// Small packets go at once, and a peer that has vanished is noticed in some minutes.
-fn prepare(stream: &TcpStream) {
+pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
@@ -110,17 +116,6 @@ fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// What one user of the network usually has: an IPv4 address, or an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX << 64;
-            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-        }
-    }
-}
-
 /// How far a peer has come that has proved nothing; the earlier, the sooner it makes room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
@@ -140,69 +135,78 @@ pub(super) enum Standing {
 
 /// The slots for peers that have proved nothing.
 ///
-/// When all are taken a newcomer still gets one: from those in the earliest standing, the oldest
-/// of the network that has the most of them. So whoever only keeps connections open pushes out
-/// himself.
-#[derive(Debug)]
+/// A newcomer always gets one. Where somebody has to go for it, that is, from those in the earliest
+/// standing, the oldest of the network that has the most slots. So whoever only keeps connections
+/// open pushes out himself. Networks that are good are spared as long as there is anybody else.
+#[derive(Debug, Default)]
 pub(super) struct Slots {
-    room: usize,
     held: BTreeMap<ConnectionId, Held>,
+    /// How many each network has.
+    crowds: HashMap<Network, Rc<Cell<usize>>>,
 }
 
 #[derive(Debug)]
 struct Held {
-    source: IpAddr,
+    source: Network,
+    /// How many its network has, shared by all of them.
+    crowd: Rc<Cell<usize>>,
     standing: Standing,
     inbox: Sender<ToPeer>,
 }
 
 impl Slots {
-    /// So many slots, at least one.
-    pub(super) fn new(room: usize) -> Self {
-        Self {
-            room: room.max(1),
-            held: BTreeMap::new(),
-        }
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
     }
 
-    /// Takes a newcomer, and gives back who had to make room for it.
+    /// Gives a newcomer a slot.
     pub(super) fn insert(
         &mut self,
         connection: ConnectionId,
-        source: IpAddr,
+        source: Network,
         inbox: Sender<ToPeer>,
-    ) -> Option<Sender<ToPeer>> {
-        let crowded = if self.held.len() < self.room {
-            None
-        } else {
-            self.dispensable()
-                .and_then(|connection| self.remove(connection))
-        };
+    ) {
+        let crowd = Rc::clone(self.crowds.entry(source).or_default());
+        crowd.set(crowd.get() + 1);
         let held = Held {
-            source: network(source),
+            source,
+            crowd,
             standing: Standing::Silent,
             inbox,
         };
         self.held.insert(connection, held);
-        crowded
     }
 
-    fn dispensable(&self) -> Option<ConnectionId> {
-        let earliest = self.held.values().map(|held| held.standing).min()?;
-        let early = || {
-            self.held
-                .iter()
-                .filter(|(_, held)| held.standing == earliest)
+    /// Takes the slot of whoever has to go to make room, and gives it back. `is_good` says which
+    /// networks are spared.
+    pub(super) fn make(
+        &mut self,
+        room: Room,
+        is_good: impl Fn(Network) -> bool,
+    ) -> Option<Sender<ToPeer>> {
+        let limit = match room {
+            Room::Enough => return None,
+            Room::Scarce => Standing::Silent,
+            Room::None => Standing::Proving,
         };
-        let mut crowd: HashMap<IpAddr, usize> = HashMap::new();
-        for (_, held) in early() {
-            *crowd.entry(held.source).or_default() += 1;
-        }
-        // The first of the largest: identities grow, so it is the oldest.
-        let count = |held: &Held| crowd.get(&held.source).copied().unwrap_or(0);
-        let most = early().map(|(_, held)| count(held)).max()?;
-        early()
-            .find(|(_, held)| count(held) == most)
+        // One of many is of a crowd like another.
+        let spared = |held: &Held| held.crowd.get() <= SPARED && is_good(held.source);
+        let may = |held: &Held| held.standing <= limit;
+        let first = self.dispensable(may)?;
+        let first = if self.held.get(&first).is_some_and(spared) {
+            let other = self.dispensable(|held| may(held) && !spared(held));
+            other.or_else(|| (room == Room::None).then_some(first))?
+        } else {
+            first
+        };
+        self.remove(first)
+    }
+
+    /// The first to go of those that may: identities grow, so it is the oldest of its kind.
+    fn dispensable(&self, may: impl Fn(&Held) -> bool) -> Option<ConnectionId> {
+        let may = self.held.iter().filter(|(_, held)| may(held));
+        may.min_by_key(|(_, held)| (held.standing, Reverse(held.crowd.get())))
             .map(|(&connection, _)| connection)
     }
 
@@ -226,7 +230,12 @@ impl Slots {
 
     /// Its slot is free: it has ended, or is a session now.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Sender<ToPeer>> {
-        self.held.remove(&connection).map(|held| held.inbox)
+        let held = self.held.remove(&connection)?;
+        held.crowd.set(held.crowd.get() - 1);
+        if held.crowd.get() == 0 {
+            self.crowds.remove(&held.source);
+        }
+        Some(held.inbox)
     }
 
     /// Everybody who holds a slot.
@@ -234,6 +243,9 @@ impl Slots {
         self.held.values().map(|held| &held.inbox)
     }
 }
+
+/// So many slots of a good network are spared.
+const SPARED: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
+use identity::Reference;
 use rand_core::SeedableRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,6 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Receiver;
 
 use super::accept::Standing;
+use super::door::Network;
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::session::{Next, Overrun, Session};
@@ -59,6 +61,8 @@ pub(super) struct Ticket {
     shared: Rc<Shared>,
     connection: ConnectionId,
     source: SocketAddr,
+    /// What the peer can call this attempt.
+    reference: Option<Reference>,
     session: Option<SessionId>,
     told: bool,
 }
@@ -70,6 +74,7 @@ impl Ticket {
             shared,
             connection,
             source,
+            reference: None,
             session: None,
             told: false,
         }
@@ -83,6 +88,7 @@ impl Ticket {
                 None => FromFrameserver::Closed {
                     connection: self.connection,
                     source: self.source,
+                    reference: self.reference,
                     why,
                 },
             });
@@ -99,6 +105,17 @@ impl Ticket {
         }
     }
 
+    /// What has happened counts for its source: a proof for it, a bad end before one against it.
+    fn counts(&self, good: bool) {
+        let (source, now) = (Network::of(self.source.ip()), now());
+        let mut door = self.shared.door.borrow_mut();
+        if good {
+            door.proved(now, source);
+        } else {
+            door.offended(now, source);
+        }
+    }
+
     fn advance(&self, standing: Standing) {
         let mut peers = self.shared.peers.borrow_mut();
         peers.unproved.advance(self.connection, standing);
@@ -111,7 +128,10 @@ impl Drop for Ticket {
         let mut peers = self.shared.peers.borrow_mut();
         peers.live -= 1;
         match self.session {
-            Some(session) => drop(peers.sessions.remove(&session)),
+            Some(session) => {
+                peers.sessions.remove(&session);
+                self.counts(true);
+            }
             None => drop(peers.unproved.remove(self.connection)),
         }
         self.shared.ended.notify_one();
@@ -286,6 +306,7 @@ impl Peer {
             }
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
+                self.ticket.counts(true);
                 self.session = Some(Session::new(id, &self.shared.script));
                 self.input(Input::Answer(*answer))
             }
@@ -347,6 +368,7 @@ impl Peer {
     /// Gives the machine one input and takes what comes out of it.
     fn input(&mut self, input: Input<'_, Answer, Command>) -> Result<(), End> {
         let result = self.machine.handle(now(), input);
+        self.ticket.reference = self.machine.reference();
         self.drain(result.is_ok());
         Ok(result?)
     }
@@ -385,6 +407,7 @@ impl Peer {
         self.shared.host.push(FromFrameserver::Ask {
             connection: self.ticket.connection,
             source: self.ticket.source,
+            reference: self.ticket.reference,
             ask,
         });
     }
@@ -410,6 +433,7 @@ impl Peer {
             let _ = stream.try_write(self.out.rest());
         } else if matches!(why, Ended::Refused(_) | Ended::Violation(_)) {
             self.ticket.advance(Standing::Over);
+            self.ticket.counts(false);
             tokio::select! {
                 () = at(Some(refusal(self.heard, now()))) => {}
                 () = ended(inbox) => {}
@@ -531,7 +555,7 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

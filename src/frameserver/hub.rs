@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::accept::{Acceptor, Slots};
+use super::accept::{self, Acceptor, Slots};
+use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
 use super::session;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) host: Questions,
     pub(super) script: Outbox,
     pub(super) peers: RefCell<Peers>,
+    pub(super) door: RefCell<Door>,
     pub(super) config: RefCell<Arc<ListenerConfig>>,
     /// Where bytes of peers are read to; nobody needs it for longer than one step.
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -153,10 +155,11 @@ impl Hub {
             host: Questions::default(),
             script: Outbox::default(),
             peers: RefCell::new(Peers {
-                unproved: Slots::new(listen.unproved.try_into().unwrap_or(usize::MAX)),
+                unproved: Slots::default(),
                 sessions: HashMap::new(),
                 live: 0,
             }),
+            door: RefCell::new(Door::new(listen.unproved, listen.penalties)),
             config: RefCell::new(Arc::new(config)),
             scratch: RefCell::new(vec![0; PORTION]),
             ended: Notify::new(),
@@ -193,9 +196,20 @@ impl Hub {
                         self.linked();
                     }
                 },
-                (stream, source) = next(&mut self.acceptor), if accepts => {
-                    self.welcome(stream, source);
-                }
+                accepted = next(&mut self.acceptor), if accepts => match accepted {
+                    Some((stream, source)) => {
+                        // Secrets that the host has told before it came are for it.
+                        self.catch_up(control)?;
+                        if self.acceptor.is_some() {
+                            self.welcome(stream, source);
+                        }
+                        // It is heard before the next one comes: in a rush, whoever has sent
+                        // something already is not pushed out as one who has nothing to say.
+                        tokio::task::yield_now().await;
+                    }
+                    // A stranger's descriptor is what can be given back.
+                    None => self.make(Room::None),
+                },
                 () = shared.ended.notified() => {}
             }
         }
@@ -211,18 +225,40 @@ impl Hub {
         self.acceptor.is_none() && self.shared.peers.borrow().live == 0
     }
 
-    /// A connection has been accepted.
+    /// A connection has been accepted. From a source that is shut out it is closed at once, without
+    /// another thought.
     fn welcome(&self, stream: TcpStream, source: SocketAddr) {
+        let network = Network::of(source.ip());
+        let door = self.shared.door.borrow();
+        if door.is_shut(driver::now(), network) {
+            return;
+        }
+        let held = self.shared.peers.borrow().unproved.len();
+        // Without dice everybody is unlucky.
+        let room = door.room(held, getrandom::u32().unwrap_or(0));
+        drop(door);
+        self.make(room);
+        accept::prepare(&stream);
         let connection = ConnectionId(self.connections.get());
         self.connections.set(connection.0 + 1);
         let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
         let ticket = Ticket::new(Rc::clone(&self.shared), connection, source);
         let mut peers = self.shared.peers.borrow_mut();
-        if let Some(crowded) = peers.unproved.insert(connection, source.ip(), inbox) {
-            let _ = crowded.try_send(ToPeer::End(Ended::Crowded));
-        }
+        peers.unproved.insert(connection, network, inbox);
         drop(peers);
         tokio::task::spawn_local(driver::drive(stream, ticket, told));
+    }
+
+    /// Has a stranger make room, where that is needed.
+    fn make(&self, room: Room) {
+        let (door, now) = (self.shared.door.borrow(), driver::now());
+        let mut peers = self.shared.peers.borrow_mut();
+        if let Some(crowded) = peers
+            .unproved
+            .make(room, |source| door.is_good(now, source))
+        {
+            let _ = crowded.try_send(ToPeer::End(Ended::Crowded));
+        }
     }
 
     fn host_says(&mut self, message: ToFrameserver, fds: Vec<OwnedFd>) -> Result<(), Gone> {
@@ -319,18 +355,23 @@ impl Hub {
             let session = session::about(&message).session;
             // The host speaks of a session before the script can, but on another socket.
             if !self.knows(session) {
-                loop {
-                    match control.try_recv() {
-                        Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
-                        Ok(Received::Closed) => return Err(Gone::Host),
-                        Err(RecvError::Empty) => break,
-                        Err(_) => return Err(Gone::Rules),
-                    }
-                }
+                self.catch_up(control)?;
             }
             self.tell(session, ToPeer::Script(epoch, Box::new(message)));
         }
         Ok(())
+    }
+
+    /// Hears all that the host has said so far.
+    fn catch_up(&mut self, control: &Control) -> Result<(), Gone> {
+        loop {
+            match control.try_recv() {
+                Ok(Received::Message(message, fds)) => self.host_says(message, fds)?,
+                Ok(Received::Closed) => return Err(Gone::Host),
+                Err(RecvError::Empty) => return Ok(()),
+                Err(_) => return Err(Gone::Rules),
+            }
+        }
     }
 
     fn knows(&self, session: SessionId) -> bool {
@@ -344,7 +385,7 @@ fn heard(inbox: &Sender<ToPeer>, message: ToPeer) -> bool {
 }
 
 /// The next connection; never, where nobody listens.
-async fn next(acceptor: &mut Option<Acceptor>) -> (TcpStream, SocketAddr) {
+async fn next(acceptor: &mut Option<Acceptor>) -> Option<(TcpStream, SocketAddr)> {
     match acceptor {
         Some(acceptor) => acceptor.accept().await,
         None => std::future::pending().await,

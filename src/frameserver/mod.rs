@@ -3,7 +3,7 @@
 //! ```text
 //!            listening sockets            host (standard input)      script (data link)
 //!                   │                            ▲ │                        ▲ │
-//!   accept: slots for unproved peers             │ ▼                        │ ▼
+//!   accept, door: slots for unproved peers       │ ▼                        │ ▼
 //!                   └───────────► hub: routes what the host and the script say
 //!                                      │
 //!                     driver: a task per peer, socket ↔ machine of `wire`
@@ -17,6 +17,7 @@
 //! the number of slots, afterwards by credit.
 
 mod accept;
+mod door;
 mod driver;
 mod hub;
 mod link;
@@ -73,7 +74,9 @@ enum Failure {
 }
 
 fn run() -> Result<(), Failure> {
-    let control = inherit().map_err(Failure::Inherit)?;
+    let control = sandbox::inherit().map_err(Failure::Inherit)?;
+    sandbox::silence().map_err(Failure::Inherit)?;
+    let control = Socket::from_fd(control);
     // One that hangs does not see its host go. This is bound to the host's thread that has started
     // us: its main thread, which lives as long as the host does. A host that has gone before that
     // has closed the control socket, as the first message will show.
@@ -113,14 +116,4 @@ async fn serve(control: Control, listen: Listen, fds: Vec<OwnedFd>) -> Result<()
     };
     control.send(&message, &[]).await.map_err(|_| Gone::Host)?;
     Ok(ready?.serve(&control).await?)
-}
-
-/// Takes standard input as the control socket and leaves nothing in its place.
-fn inherit() -> io::Result<Socket<FromFrameserver, ToFrameserver>> {
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    rustix::io::ioctl_fionbio(&control, true)?;
-    rustix::net::sockopt::socket_type(&control)?;
-    let nothing = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&nothing)?;
-    Ok(Socket::from_fd(control))
 }

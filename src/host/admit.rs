@@ -13,19 +13,22 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use identity::{Name, PublicKey};
-use keystore::{Keystore, Now, StoreError, WindowId};
+use identity::{Name, PublicKey, Reference};
+use keystore::{Denied, Keystore, Now, Reason, StoreError, WindowId};
 
 use crate::ipc::ConnectionId;
+use crate::wire::Error;
 use crate::wire::a12::keyroom::{Claim, Pending};
 use crate::wire::a12::{Answer, Ask, Rounds, SecretId, StageKeys};
-use crate::wire::{Error, Refusal};
 
 /// How a key may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// It is accepted for the name.
-    Known,
+    Known {
+        /// Since when, ms since 1970.
+        added_ms: u64,
+    },
     /// By this window, which spends a slot.
     Window(WindowId),
 }
@@ -46,6 +49,8 @@ pub(super) enum Effect {
         claim: Claim,
         /// Its rounds.
         rounds: Rounds,
+        /// Which way the key may come in.
+        way: Way,
     },
     /// The proof is good: check everything again and make it durable, then [`Table::committed`].
     Commit {
@@ -55,11 +60,28 @@ pub(super) enum Effect {
         way: Way,
         /// The secret that verified.
         secret: SecretId,
+        /// The host's key that it was answered by.
+        host: PublicKey,
     },
     /// Send this to the frameserver.
     Answer(Answer),
+    /// Have the frameserver turn it away, and remember why.
+    Refuse(Refused),
     /// The frameserver broke the rules: end it.
     Kill(&'static str),
+}
+
+/// Somebody who is not let in, and why.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Who it says it is, if that is a key.
+    pub(super) key: Option<PublicKey>,
+    /// Where it comes from.
+    pub(super) source: SocketAddr,
+    /// What it can call this attempt.
+    pub(super) reference: Option<Reference>,
+    /// Why.
+    pub(super) reason: Reason,
 }
 
 /// A peer whose admission is durable.
@@ -89,6 +111,7 @@ enum Stage {
     Proof {
         key: PublicKey,
         way: Way,
+        host: PublicKey,
         pending: Pending,
         /// The first attempt was the beginning of an event packet.
         more: bool,
@@ -121,6 +144,8 @@ impl Stage {
 #[derive(Debug)]
 struct Request {
     source: SocketAddr,
+    reference: Option<Reference>,
+    key: Option<PublicKey>,
     secret: SecretId,
     stage: Stage,
 }
@@ -144,7 +169,13 @@ impl Table {
     }
 
     /// The frameserver forwards a question.
-    pub(super) fn ask(&mut self, connection: ConnectionId, source: SocketAddr, ask: Ask) -> Effect {
+    pub(super) fn ask(
+        &mut self,
+        connection: ConnectionId,
+        source: SocketAddr,
+        reference: Option<Reference>,
+        ask: Ask,
+    ) -> Effect {
         match ask {
             Ask::Claim {
                 secret,
@@ -157,20 +188,21 @@ impl Table {
                 if self.requests.len() >= self.limit {
                     return Effect::Kill("it holds more connections than it may");
                 }
-                let (stage, effect) = match Claim::parse(&hello) {
+                let mut request = Request {
+                    source,
+                    reference,
+                    key: None,
+                    secret,
+                    stage: Stage::Refused,
+                };
+                let effect = match Claim::parse(&hello) {
                     Ok(claim) => {
                         let key = *claim.key();
-                        (
-                            Stage::Lookup { claim, rounds },
-                            Effect::Lookup { key, secret },
-                        )
+                        request.key = Some(key);
+                        request.stage = Stage::Lookup { claim, rounds };
+                        Effect::Lookup { key, secret }
                     }
-                    Err(_) => (Stage::Refused, refused()),
-                };
-                let request = Request {
-                    source,
-                    secret,
-                    stage,
+                    Err(_) => request.refuse(Reason::Protocol),
                 };
                 self.requests.insert(connection, request);
                 effect
@@ -189,13 +221,14 @@ impl Table {
         let Stage::Proof {
             key,
             way,
+            host,
             pending,
             more,
         } = &mut request.stage
         else {
             return Effect::Kill("it sent a proof out of order");
         };
-        let (key, way) = (*key, *way);
+        let (key, way, host) = (*key, *way, *host);
         match pending.prove(packet) {
             Ok(keys) => {
                 request.stage = Stage::Commit { key, way, keys };
@@ -203,6 +236,7 @@ impl Table {
                     key,
                     way,
                     secret: request.secret,
+                    host,
                 }
             }
             Err(Error::Again { .. }) if *more => Effect::Kill("it sent half a proof twice"),
@@ -210,10 +244,7 @@ impl Table {
                 *more = true;
                 Effect::Answer(Answer::More)
             }
-            Err(_) => {
-                request.stage = Stage::Refused;
-                refused()
-            }
+            Err(_) => request.refuse(Reason::NotProved),
         }
     }
 
@@ -221,16 +252,16 @@ impl Table {
     pub(super) fn looked_up(
         &mut self,
         connection: ConnectionId,
-        way: Option<Way>,
+        way: Result<Way, Reason>,
     ) -> Option<Effect> {
         let request = self.come_back(connection)?;
         match (std::mem::replace(&mut request.stage, Stage::Refused), way) {
-            (Stage::Lookup { claim, rounds }, Some(way)) => {
+            (Stage::Lookup { claim, rounds }, Ok(way)) => {
                 let key = *claim.key();
                 request.stage = Stage::Challenge { key, way };
-                Some(Effect::Challenge { claim, rounds })
+                Some(Effect::Challenge { claim, rounds, way })
             }
-            _ => Some(refused()),
+            (_, way) => Some(request.refuse(way.err().unwrap_or(Reason::Protocol))),
         }
     }
 
@@ -248,12 +279,13 @@ impl Table {
                 request.stage = Stage::Proof {
                     key,
                     way,
+                    host,
                     pending,
                     more: false,
                 };
                 Some(Effect::Answer(Answer::Challenge { host, nonce }))
             }
-            _ => Some(refused()),
+            _ => Some(request.refuse(Reason::Protocol)),
         }
     }
 
@@ -261,38 +293,39 @@ impl Table {
     pub(super) fn committed(
         &mut self,
         connection: ConnectionId,
-        accepted: bool,
+        accepted: Result<(), Reason>,
     ) -> Option<Result<Admitted, Effect>> {
-        self.come_back(connection)?;
-        let request = self.requests.remove(&connection)?;
-        Some(match request.stage {
-            Stage::Commit { key, way, keys } if accepted => Ok(Admitted {
+        let request = self.come_back(connection)?;
+        let source = request.source;
+        let admitted = match (
+            std::mem::replace(&mut request.stage, Stage::Refused),
+            accepted,
+        ) {
+            (Stage::Commit { key, way, keys }, Ok(())) => Admitted {
                 key,
                 way,
-                source: request.source,
+                source,
                 keys,
-            }),
-            stage => {
-                let stage = match stage {
-                    Stage::Commit { .. } => Stage::Refused,
-                    other => other,
-                };
-                self.requests
-                    .insert(connection, Request { stage, ..request });
-                Err(refused())
+            },
+            (_, accepted) => {
+                let reason = accepted.err().unwrap_or(Reason::Protocol);
+                return Some(Err(request.refuse(reason)));
             }
-        })
+        };
+        self.requests.remove(&connection);
+        Some(Ok(admitted))
     }
 
-    /// The connection is gone.
-    pub(super) fn closed(&mut self, connection: ConnectionId) {
-        if let Some(request) = self.requests.get_mut(&connection) {
-            if request.stage.is_under_way() {
-                request.stage = Stage::Leaving;
-            } else {
-                self.requests.remove(&connection);
-            }
+    /// The connection is gone. Gives the key that it claimed, if it did.
+    pub(super) fn closed(&mut self, connection: ConnectionId) -> Option<PublicKey> {
+        let request = self.requests.get_mut(&connection)?;
+        let key = request.key;
+        if request.stage.is_under_way() {
+            request.stage = Stage::Leaving;
+        } else {
+            self.requests.remove(&connection);
         }
+        key
     }
 
     /// What was done for a request has come back; gives the request if it is still wanted.
@@ -308,8 +341,17 @@ impl Table {
     }
 }
 
-fn refused() -> Effect {
-    Effect::Answer(Answer::Refused(Refusal::NotAccepted))
+impl Request {
+    /// It is not let in.
+    fn refuse(&mut self, reason: Reason) -> Effect {
+        self.stage = Stage::Refused;
+        Effect::Refuse(Refused {
+            key: self.key,
+            source: self.source,
+            reference: self.reference,
+            reason,
+        })
+    }
 }
 
 /// What a secret is good for that a peer's first packet verified under.
@@ -321,35 +363,40 @@ pub(super) enum Use {
     Window(WindowId),
 }
 
-/// Which way a key may come in for a name, if any, with what the store holds now.
+/// Which way a key may come in for a name, with what the store holds now; or why not.
 pub(super) fn which_way(
     keystore: &dyn Keystore,
     now: Now,
     name: &Name,
     key: &PublicKey,
     secret: Option<Use>,
-) -> Result<Option<Way>, StoreError> {
-    let known = keystore.lookup(now, name, key)?.is_some();
+) -> Result<Result<Way, Reason>, StoreError> {
+    let known = keystore.lookup(now, name, key)?.map(|entry| Way::Known {
+        added_ms: entry.added.at_ms,
+    });
     let (window, required) = match secret {
-        None => return Ok(None),
+        // It has been replaced meanwhile.
+        None => return Ok(Err(Reason::WrongSecret)),
         Some(Use::Required(window)) => (window, true),
         Some(Use::Window(window)) => (Some(window), false),
     };
-    if known && required {
-        return Ok(Some(Way::Known));
+    if known.is_ok() && required {
+        return Ok(known.map_err(Reason::from));
     }
     let windows = keystore.windows(now)?;
-    let Some(window) = windows
+    let window = windows
         .iter()
-        .find(|candidate| Some(candidate.id) == window)
-    else {
-        return Ok(None);
-    };
-    let open = window.left(now, keystore.highest_wall_ms()) > 0;
-    let own = window.enrolled.contains(key.as_bytes());
-    Ok(match known {
-        true if open || own => Some(Way::Known),
-        false if open => Some(Way::Window(window.id)),
-        _ => None,
+        .find(|candidate| Some(candidate.id) == window);
+    let open = window.is_some_and(|window| window.left(now, keystore.highest_wall_ms()) > 0);
+    let own = window.is_some_and(|window| window.enrolled.contains(key.as_bytes()));
+    Ok(match (known, window) {
+        (Ok(known), _) if open || own => Ok(known),
+        // No window outweighs what an admin has said of this very key.
+        (Err(denied @ (Denied::Disabled | Denied::Banned | Denied::Expired)), _) => {
+            Err(denied.into())
+        }
+        (Err(_), Some(window)) if open => Ok(Way::Window(window.id)),
+        (Err(denied), None) => Err(denied.into()),
+        (Ok(_) | Err(_), _) => Err(Reason::WindowShut),
     })
 }

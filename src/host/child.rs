@@ -122,6 +122,24 @@ impl<Out: Serialize + 'static> Child<Out> {
         })
     }
 
+    /// One that a test plays: what it is told, and its death.
+    #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "what a child has, and nothing else")]
+    pub(super) fn played() -> (
+        Self,
+        mpsc::Receiver<(Out, Vec<OwnedFd>)>,
+        oneshot::Receiver<()>,
+    ) {
+        let (messages, told) = mpsc::channel(QUEUE);
+        let (kill, killed) = oneshot::channel();
+        let child = Self {
+            pid: 0,
+            messages,
+            kill: Some(kill),
+        };
+        (child, told, killed)
+    }
+
     /// Its process.
     pub(super) fn pid(&self) -> u32 {
         self.pid

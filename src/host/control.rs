@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keystore::{ApplyError, Change, Origin, Scope};
+use keystore::{Actor, Change, Epoch, Keystore, Now, StoreError};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Event, Host};
-use crate::ipc::admin::{FromHost, ListenerStatus, Status, ToHost};
+use crate::ipc::admin::{FromHost, ListenerStatus, ScriptStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
 
 /// Where the control socket of a state directory is.
@@ -22,8 +22,9 @@ pub(super) fn serve(socket: &Path, events: mpsc::Sender<Event>) -> io::Result<()
     tokio::task::spawn_local(async move {
         loop {
             match listener.accept().await {
-                Ok(connection) => {
-                    tokio::task::spawn_local(serve_one(connection, events.clone()));
+                Ok((connection, user)) => {
+                    let by = Actor::User(user);
+                    tokio::task::spawn_local(serve_one(connection, by, events.clone()));
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept on the control socket: {error}");
@@ -36,13 +37,17 @@ pub(super) fn serve(socket: &Path, events: mpsc::Sender<Event>) -> io::Result<()
 }
 
 /// One admin: a question, its answer, the next question.
-async fn serve_one(connection: Socket<FromHost, ToHost>, events: mpsc::Sender<Event>) {
+async fn serve_one(connection: Socket<FromHost, ToHost>, by: Actor, events: mpsc::Sender<Event>) {
     let Ok(connection) = AsyncSocket::new(connection) else {
         return;
     };
     while let Ok(Received::Message(request, _)) = connection.recv().await {
         let (reply, answer) = oneshot::channel();
-        if events.send(Event::Admin(request, reply)).await.is_err() {
+        if events
+            .send(Event::Admin(by.clone(), request, reply))
+            .await
+            .is_err()
+        {
             return;
         }
         let answer = answer
@@ -68,6 +73,8 @@ fn parts(answer: FromHost) -> Vec<FromHost> {
     match answer {
         FromHost::Keys(entries) => split(entries).map(FromHost::Keys).collect(),
         FromHost::Windows(windows) => split(windows).map(FromHost::Windows).collect(),
+        FromHost::Applied(ended) => split(ended).map(FromHost::Applied).collect(),
+        FromHost::Sessions(sessions) => split(sessions).map(FromHost::Sessions).collect(),
         other => vec![other],
     }
 }
@@ -96,91 +103,76 @@ fn split<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
 /// How many bytes of a list go into one message: well below what it holds.
 const PART: usize = 32 * 1024;
 
-type Reply = oneshot::Sender<FromHost>;
+pub(super) type Reply = oneshot::Sender<FromHost>;
 
 impl Host {
     /// Does what an admin asks. One who does not wait for the answer gets none.
-    pub(super) fn admin(&mut self, request: ToHost, reply: Reply) {
+    pub(super) fn admin(&mut self, by: Actor, request: ToHost, reply: Reply) {
         match request {
             ToHost::Keys => self.store.read(|keystore, _| {
                 let entries = keystore.entries().map_err(|error| error.to_string());
                 Box::new(move |_| drop(reply.send(answer(entries, FromHost::Keys))))
             }),
-            ToHost::Accept { key, scope, label } => {
-                let name = match &scope {
-                    Scope::Any => "*".to_owned(),
-                    Scope::Name(name) => name.to_string(),
-                };
-                self.change(Change::Accept { key, scope, label }, reply, move |_| {
-                    tracing::info!(%key, name, "key accepted by an admin");
-                    FromHost::Done
+            ToHost::Apply {
+                changes,
+                rehearse: true,
+            } => self.store.work(move |keystore, now| {
+                let then = keystore.rehearse(now, &by, &changes);
+                let then = then.map_err(|error| error.to_string());
+                Box::new(move |host: &mut Self| {
+                    let now = host.clock.now();
+                    let ends = then.map(|entries| host.sessions.would_go(&entries, now));
+                    drop(reply.send(answer(ends, FromHost::Applied)));
+                })
+            }),
+            ToHost::Apply { changes, .. } => {
+                let keys: Vec<_> = changes.iter().filter_map(Change::key).copied().collect();
+                let windows = changes.iter().any(|change| change.key().is_none());
+                self.store.apply(by, changes, move |done, _, _| {
+                    let done = done.map_err(|error| error.to_string());
+                    Box::new(move |host: &mut Self| match done {
+                        // The frameservers hear of a secret before the admin does: whoever is
+                        // given it may use it at once.
+                        Ok(_) if windows => {
+                            host.after_windows(move |host| host.acknowledge(&keys, reply));
+                        }
+                        Ok(_) => host.acknowledge(&keys, reply),
+                        Err(error) => drop(reply.send(FromHost::Failed(error))),
+                    })
                 });
             }
-            ToHost::Remove(key) => self.revoke(key, reply),
-            ToHost::OpenWindow {
-                name,
-                secret,
-                count,
-                lasts,
-                human,
-            } => match self.new_window(name, secret, count, lasts, Origin::Admin, human) {
-                Ok(open) => {
-                    let id = open.id;
-                    let change = vec![Change::OpenWindow(open)];
-                    self.store.apply(change, move |done, keystore, now| {
-                        let window = done.map_err(|error| error.to_string()).and_then(|_| {
-                            let windows = keystore.windows(now).map_err(|e| e.to_string())?;
-                            let opened = windows.into_iter().find(|window| window.id == id);
-                            opened.ok_or_else(|| ApplyError::NoSuchWindow.to_string())
-                        });
-                        Box::new(move |host: &mut Self| {
-                            // The frameservers hear of the secret before the admin does: whoever
-                            // is given it may use it at once.
-                            host.after_windows(move || {
-                                drop(reply.send(answer(window, FromHost::Window)));
-                            });
-                        })
-                    });
-                }
-                Err(error) => drop(reply.send(FromHost::Failed(error))),
-            },
             ToHost::Windows => {
                 self.store.read(move |keystore, now| {
                     let windows = keystore.windows(now).map_err(|error| error.to_string());
                     Box::new(move |_| drop(reply.send(answer(windows, FromHost::Windows))))
                 });
             }
-            ToHost::CloseWindow(window) => {
-                let why = keystore::WindowEnd::Closed;
-                self.change(Change::CloseWindow { window, why }, reply, |host| {
-                    host.read_windows();
-                    FromHost::Done
-                });
+            ToHost::Sessions => {
+                let sessions = self.sessions.iter();
+                let all = sessions.map(|(id, session)| session.status(id));
+                drop(reply.send(FromHost::Sessions(all.collect())));
             }
-            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.public()))),
-            ToHost::Status => drop(reply.send(FromHost::Status(self.status()))),
+            ToHost::Snapshot(folder) => self.store.work(move |keystore, now| {
+                let done = snapshot(keystore, now, &folder).map_err(|error| error.to_string());
+                Box::new(move |_| drop(reply.send(answer(done, |answer| answer))))
+            }),
+            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.current()))),
+            ToHost::HostKeys => self.list_host_keys(reply),
+            ToHost::ChangeHostKey {
+                tag,
+                change,
+                rehearsal,
+            } => self.change_host_key(tag, change, rehearsal, reply),
+            ToHost::Status => self.store.read(|keystore, _| {
+                let highest = keystore.highest_wall_ms();
+                Box::new(move |host: &mut Self| {
+                    drop(reply.send(FromHost::Status(host.status(highest))));
+                })
+            }),
         }
     }
 
-    /// Makes one change, and answers when it is durable.
-    fn change(
-        &mut self,
-        change: Change,
-        reply: Reply,
-        done: impl FnOnce(&mut Self) -> FromHost + Send + 'static,
-    ) {
-        self.store.apply(vec![change], move |result, _, _| {
-            let failed = result
-                .err()
-                .map(|error| FromHost::Failed(error.to_string()));
-            Box::new(move |host: &mut Self| {
-                let answer = failed.unwrap_or_else(|| done(host));
-                drop(reply.send(answer));
-            })
-        });
-    }
-
-    fn status(&self) -> Status {
+    fn status(&self, highest_wall_ms: u64) -> Status {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let listeners = self
             .fronts
@@ -201,18 +193,38 @@ impl Host {
                     sandbox: front.sandbox.clone(),
                     sessions: count(
                         self.sessions
-                            .values()
-                            .filter(|session| session.front == *id)
+                            .iter()
+                            .filter(|(_, session)| session.front == *id)
                             .count(),
                     ),
                 })
                 .collect(),
+            scripts: self
+                .scripts
+                .values()
+                .map(|script| ScriptStatus {
+                    name: script.name().to_owned(),
+                    sandbox: script.sandbox().to_vec(),
+                })
+                .collect(),
             sessions: count(self.sessions.len()),
+            highest_wall_ms,
         }
     }
 }
 
-fn answer<T>(result: Result<T, String>, good: impl FnOnce(T) -> FromHost) -> FromHost {
+/// Copies what goes into a backup.
+pub fn snapshot(
+    keystore: &mut dyn Keystore,
+    now: Now,
+    folder: &Path,
+) -> Result<FromHost, StoreError> {
+    let Epoch(epoch) = keystore.snapshot(now, folder)?;
+    let keys = u64::try_from(keystore.entries()?.len()).unwrap_or(u64::MAX);
+    Ok(FromHost::Snapshot { epoch, keys })
+}
+
+pub(super) fn answer<T>(result: Result<T, String>, good: impl FnOnce(T) -> FromHost) -> FromHost {
     match result {
         Ok(value) => good(value),
         Err(error) => FromHost::Failed(error),

@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use identity::Name;
+use identity::{Name, Reference};
+use keystore::Farewell;
 use tokio::time::Instant;
 
 use super::admit::{Table, Use};
 use super::child::{Child, Did, how};
 use super::interface::{BindFailure, Interface};
-use super::sessions::{Session, Stage};
+use super::refusals::Refusals;
+use super::roll::{Session, Stage};
 use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
@@ -46,12 +48,16 @@ pub(super) struct Front {
     pub(super) wishes: [Option<Wanted>; 2],
     /// Sessions that wait for the script's decision.
     pub(super) undecided: usize,
+    /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
+    /// and the address is free, whatever the frameserver does.
+    sockets: Vec<TcpListener>,
     child: Option<Child<ToFrameserver>>,
     /// The admissions of its peers.
     pub(super) table: Table,
     /// The script's end of the data link, until the frameserver is ready.
     link: Option<OwnedFd>,
     failures: Failures,
+    pub(super) refusals: Refusals,
 }
 
 /// Keeps a listener's failures from drowning its script.
@@ -65,6 +71,44 @@ impl Front {
     pub(super) fn tell(&mut self, message: ToFrameserver) {
         if let Some(child) = &mut self.child {
             child.tell(message);
+        }
+    }
+
+    /// Its process has been started.
+    pub(super) fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// One whose process a test plays, and that has been told to listen.
+    #[cfg(test)]
+    pub(super) fn played(
+        script: ScriptId,
+        listener: ListenerId,
+        name: Name,
+        required: Required,
+        child: Child<ToFrameserver>,
+        unproved: crate::ipc::Unproved,
+    ) -> Self {
+        let (link, _) = Socket::<(), ()>::pair().unwrap();
+        Self {
+            script,
+            listener: Some(listener),
+            name,
+            addresses: Vec::new(),
+            sandbox: Vec::new(),
+            required: Some(required),
+            uses: BTreeMap::new(),
+            named_required: false,
+            named_window: false,
+            wishing: false,
+            wishes: [None, None],
+            undecided: 0,
+            sockets: Vec::new(),
+            child: Some(child),
+            table: Table::new(unproved.full()),
+            link: Some(link.into_fd()),
+            failures: Failures::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -124,10 +168,12 @@ impl Host {
             wishing: false,
             wishes: [None, None],
             undecided: 0,
+            sockets,
             child: None,
-            table: Table::new(self.options.unproved),
+            table: Table::new(self.options.unproved.full()),
             link: None,
             failures: Failures::default(),
+            refusals: Refusals::default(),
         };
         self.fronts.insert(id, front);
         // What the script says in the same breath, such as a secret, stands in the queue before
@@ -138,22 +184,28 @@ impl Host {
             Box::new(move |host: &mut Self| match readings {
                 Ok(readings) => {
                     host.see_windows(readings);
-                    host.start_front(id, sockets);
+                    match host.fronts.get_mut(&id) {
+                        // It listens once its secret is in force: whoever knows it may come at
+                        // once.
+                        Some(front) if front.wishing => {}
+                        _ => host.start_front(id),
+                    }
                 }
                 Err(error) => host.front_failed(id, &error.to_string()),
             })
         });
     }
 
-    fn start_front(&mut self, id: FrontId, sockets: Vec<TcpListener>) {
+    pub(super) fn start_front(&mut self, id: FrontId) {
         // It may have been let go meanwhile; then there is nothing to start a process for.
-        if !self.fronts.contains_key(&id) {
+        let Some(front) = self.fronts.get(&id).filter(|front| front.child.is_none()) else {
             return;
-        }
+        };
+        let sockets: Result<Vec<_>, _> = front.sockets.iter().map(TcpListener::try_clone).collect();
         let (secrets, uses) = self.secrets_of(id);
         let started = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()
-            .and_then(|ends| Ok((ends, self.spawn_front(id)?)));
-        let ((theirs, scripts), mut child) = match started {
+            .and_then(|ends| Ok((ends, sockets?, self.spawn_front(id)?)));
+        let ((theirs, scripts), sockets, mut child) = match started {
             Ok(started) => started,
             Err(error) => return self.front_failed(id, &error.to_string()),
         };
@@ -168,6 +220,7 @@ impl Host {
                 secrets,
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
+                penalties: self.options.penalties,
                 require_sandbox: self.options.require_sandbox,
             }),
             descriptors,
@@ -214,26 +267,18 @@ impl Host {
         };
         front.listener = None;
         front.undecided = 0;
+        for socket in std::mem::take(&mut front.sockets) {
+            // It may not be listening yet; then closing it is enough.
+            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+        }
         match &mut front.child {
             Some(child) => child.tell(ToFrameserver::StopListening),
             // It was not even started.
             None => drop(self.fronts.remove(&id)),
         }
-        self.end_sessions(|session| session.front == id && session.stage == Stage::Undecided);
-    }
-
-    /// Turns away or cuts the sessions that are meant.
-    pub(super) fn end_sessions(&mut self, meant: impl Fn(&Session) -> bool) {
-        for (&id, session) in self
-            .sessions
-            .iter_mut()
-            .filter(|(_, session)| meant(session))
-        {
-            session.stage = Stage::Ending;
-            if let Some(front) = self.fronts.get_mut(&session.front) {
-                front.tell(ToFrameserver::Drop(id));
-            }
-        }
+        self.end_sessions(Farewell::Script, |session| {
+            session.front == id && session.stage == Stage::Undecided
+        });
     }
 
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
@@ -247,7 +292,7 @@ impl Host {
                 .sessions
                 .iter()
                 .filter(|(_, session)| taken(session))
-                .map(|(id, _)| *id)
+                .map(|(id, _)| id)
                 .collect();
             if survivors.is_empty() {
                 continue;
@@ -271,7 +316,7 @@ impl Host {
                 }
                 Err(error) => {
                     tracing::error!("cannot link sessions to their script again: {error}");
-                    self.end_sessions(taken);
+                    self.end_sessions(Farewell::Script, taken);
                 }
             }
         }
@@ -329,10 +374,10 @@ impl Host {
             .sessions
             .iter()
             .filter(|(_, session)| session.front == id)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for session in lost {
-            self.forget_session(session);
+            self.forget_session(session, Farewell::Frameserver);
         }
     }
 
@@ -340,6 +385,7 @@ impl Host {
         match message {
             FromFrameserver::Ready(sandbox) => self.front_ready(id, sandbox),
             FromFrameserver::Failed(why) => {
+                let why = words(&why);
                 tracing::error!("a frameserver cannot work: {why}");
                 let ended = self
                     .fronts
@@ -352,26 +398,32 @@ impl Host {
             FromFrameserver::Ask {
                 connection,
                 source,
+                reference,
                 ask,
             } => {
                 if let Some(front) = self.fronts.get_mut(&id) {
-                    let effect = front.table.ask(connection, source, ask);
+                    let effect = front.table.ask(connection, source, reference, ask);
                     self.perform(id, connection, effect);
                 }
             }
             FromFrameserver::Closed {
                 connection,
                 source,
+                reference,
                 why,
-            } => self.connection_closed(id, connection, source, why),
+            } => self.connection_closed(id, connection, source, reference, why),
             FromFrameserver::Gone { session, why } => {
                 tracing::debug!(session = session.0, ?why, "session gone");
-                self.session_gone(id, session);
+                self.session_gone(id, session, &why);
             }
         }
     }
 
     fn front_ready(&mut self, id: FrontId, sandbox: Vec<Denied>) {
+        let complete = !sandbox.is_empty() && sandbox.iter().all(|denied| denied.layer.is_some());
+        if self.options.require_sandbox && !complete {
+            return self.kill_front(id, "the sandbox is required, and something is not denied");
+        }
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -404,13 +456,15 @@ impl Host {
         id: FrontId,
         connection: ConnectionId,
         source: SocketAddr,
+        reference: Option<Reference>,
         why: Ended,
     ) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        front.table.closed(connection);
+        let key = front.table.closed(connection);
         tracing::debug!(name = %front.name, %source, ?why, "not let in");
+        self.note_end(id, key, source, reference, &why);
         let message = match why {
             Ended::Violation(Violation::FirstPacket) => {
                 self.guessed(id);
@@ -455,6 +509,17 @@ impl Host {
         }
     }
 }
+
+/// What a child says, so that it is not taken for a line of ours.
+fn words(said: &str) -> String {
+    said.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_WORDS)
+        .collect()
+}
+
+/// How much of it is told.
+const MAX_WORDS: usize = 500;
 
 /// As many frameservers one script may have, with those that only serve old clients.
 const MAX_LISTENERS: usize = 64;

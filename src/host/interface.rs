@@ -164,8 +164,9 @@ fn bound(address: SocketAddr, device: Option<&str>, dual: bool) -> io::Result<Tc
     Ok(socket.into())
 }
 
-/// Connections that the kernel completes before they are accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that the kernel completes before they are accepted. Where a burst of them overflows
+/// it, others lose packets and wait until they are sent again.
+const BACKLOG: i32 = 4096;
 
 /// A short reason, for `last_words`, of why a socket could not be made.
 pub(super) struct BindFailure<'a>(pub(super) &'a io::Error);

@@ -1,4 +1,4 @@
-//! The key room: the one thread that holds the host's private key. Whole handshake messages go in,
+//! The key room: the one thread that uses the host's private keys. Whole handshake messages go in,
 //! answers come out; the queue in front of it is bounded and fair to every frameserver.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use identity::PublicKey;
+use keystore::{HostKey, Ring};
 
+use super::clock::Clock;
 use super::store::Then;
 use crate::wire::a12::Rounds;
 use crate::wire::a12::keyroom::{Claim, Pending};
@@ -17,13 +19,23 @@ pub(super) struct Work<H> {
     pub(super) claim: Claim,
     pub(super) rounds: Rounds,
     pub(super) nonce: [u8; 8],
-    pub(super) then: Box<dyn FnOnce(Pending) -> Then<H> + Send>,
+    /// Since when the claimed key is accepted, ms since 1970; `None`: it is not yet. It says which
+    /// of the host's keys the peer can know.
+    pub(super) accepted_ms: Option<u64>,
+    /// Is given the public key that answers, too.
+    pub(super) then: Box<dyn FnOnce(PublicKey, Pending) -> Then<H> + Send>,
+}
+
+enum Job<H> {
+    Answer(Work<H>),
+    /// From now on these are the keys.
+    Keys(Ring<HostKey>),
 }
 
 /// The way to the key room. `Q` names whose queue a claim stands in.
 pub(super) struct KeyRoom<Q, H> {
-    public: PublicKey,
-    work: mpsc::Sender<Work<H>>,
+    current: PublicKey,
+    jobs: mpsc::Sender<Job<H>>,
     waiting: BTreeMap<Q, VecDeque<Work<H>>>,
     /// Whose turn it was last.
     last: Option<Q>,
@@ -32,33 +44,42 @@ pub(super) struct KeyRoom<Q, H> {
 }
 
 impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
-    /// Starts the thread; it ends, and the key is wiped, when this handle is dropped.
+    /// Starts the thread; it ends, and the keys are wiped, when this handle is dropped.
     pub(super) fn start(
-        key: SecretKey,
-        public: PublicKey,
+        mut keys: Ring<HostKey>,
+        clock: Clock,
         deliver: impl Fn(Then<H>) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (work, queue) = mpsc::channel::<Work<H>>();
+        let (jobs, queue) = mpsc::channel();
+        let current = keys.current.public();
         thread::Builder::new()
             .name("key room".into())
             .spawn(move || {
-                while let Ok(work) = queue.recv() {
-                    let pending = work.claim.challenge(&key, work.rounds, work.nonce);
-                    deliver((work.then)(pending));
+                while let Ok(job) = queue.recv() {
+                    match job {
+                        Job::Answer(work) => deliver(answer(&mut keys, clock, work)),
+                        Job::Keys(others) => keys = others,
+                    }
                 }
             })?;
         Ok(Self {
-            public,
-            work,
+            current,
+            jobs,
             waiting: BTreeMap::new(),
             last: None,
             busy: 0,
         })
     }
 
-    /// The host's public key.
-    pub(super) fn public(&self) -> PublicKey {
-        self.public
+    /// The host's current public key.
+    pub(super) fn current(&self) -> PublicKey {
+        self.current
+    }
+
+    /// Uses these keys for every claim that comes after this.
+    pub(super) fn replace(&mut self, keys: Ring<HostKey>) {
+        self.current = keys.current.public();
+        self.jobs.send(Job::Keys(keys)).unwrap_or_else(gone);
     }
 
     /// Puts a claim into its queue, which the request table bounds: a place in it is free again
@@ -79,6 +100,12 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
         self.waiting.remove(&queue);
     }
 
+    /// Nothing waits, and nothing is being computed.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy == 0 && self.waiting.is_empty()
+    }
+
     /// Keeps the thread supplied, one claim of each queue in turn.
     fn feed(&mut self) {
         while self.busy < PIPELINE {
@@ -95,15 +122,27 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
             };
             if let Some(work) = claims.pop_front() {
                 self.busy += 1;
-                if self.work.send(work).is_err() {
-                    tracing::error!("the key room has ended; nobody can be let in");
-                }
+                self.jobs.send(Job::Answer(work)).unwrap_or_else(gone);
             }
             if claims.is_empty() {
                 self.waiting.remove(&queue);
             }
         }
     }
+}
+
+fn gone<T>(_: mpsc::SendError<T>) {
+    tracing::error!("the key room has ended; nobody can be let in");
+}
+
+/// Challenges a peer by the key that it can know.
+fn answer<H>(keys: &mut Ring<HostKey>, clock: Clock, work: Work<H>) -> Then<H> {
+    let now = clock.now().wall_ms;
+    keys.expire(now);
+    let key = keys.answering(work.accepted_ms, now);
+    let secret = SecretKey::from_bytes(*key.reveal());
+    let pending = work.claim.challenge(&secret, work.rounds, work.nonce);
+    (work.then)(key.public(), pending)
 }
 
 /// Claims that the thread has at once: enough that it never waits for the host's thread, few enough

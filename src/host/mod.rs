@@ -3,7 +3,7 @@
 //! The host is the small trusted process: it holds the keystore and the host's private key, binds
 //! sockets, starts the other processes, admits and revokes. It runs no Lua and reads no bytes of the
 //! network but whole handshake messages of fixed size. Everything happens on one thread, in the
-//! order in which it is reported; the store and the key room have a thread each behind it.
+//! order in which it is reported; the store, the key room and changes of the host's keys have a thread each behind it.
 //!
 //! | room | what it decides |
 //! | --- | --- |
@@ -11,20 +11,30 @@
 //! | `fronts` | which frameservers run |
 //! | `peers` | what the questions of their peers come to |
 //! | `windows` | which secrets verify, and what scripts hear of their windows |
-//! | `sessions` | who is in |
+//! | `roll` | who is in, and who has to go |
+//! | `sessions` | how they come and go |
+//! | `refusals` | what is remembered of those who are not |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
-//! | `store`, `keyroom`, `child` | how work reaches the two threads and the children |
+//! | `hostkeys` | what is done to the host's keys |
+//! | `probe` | what a sandbox denies on this system |
+//! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
 
 mod admit;
 mod child;
 mod clock;
 pub mod control;
 mod fronts;
+#[cfg(test)]
+mod hostile;
+mod hostkeys;
 mod interface;
 mod keyroom;
 mod peers;
+mod probe;
 mod program;
+mod refusals;
+mod roll;
 mod scripts;
 mod sessions;
 #[cfg(test)]
@@ -37,26 +47,26 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use identity::PublicKey;
-use keystore::Keystore;
+use identity::Name;
+use keystore::{Actor, HostKey, HostKeys, Keystore, Note, Ring};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
-use crate::ipc::SessionId;
+use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript, Limits};
-use crate::wire::crypto::SecretKey;
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
+use roll::Roll;
 use scripts::Script;
-use sessions::Session;
 use store::{Store, Then};
 
 /// How a host is to run.
@@ -75,7 +85,9 @@ pub struct Options {
     /// From an accepted connection to its proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
-    pub unproved: u32,
+    pub unproved: Unproved,
+    /// Whether sources that have broken the rules too often are refused for a while.
+    pub penalties: bool,
     /// How many proved clients of a listener may wait for the script's decision.
     pub undecided: usize,
     /// How many sessions a listener may have.
@@ -105,16 +117,21 @@ pub enum HostError {
         /// What the system says.
         error: io::Error,
     },
-    /// The host key cannot be used.
-    #[error(
-        "the host key is damaged; restore it from a backup, or remove it to have a new one made"
-    )]
-    HostKey,
+}
+
+/// The host's keys: those that answer, and where they, and others, are kept.
+#[derive(Debug)]
+pub struct Keys {
+    /// Where.
+    pub kept: HostKeys,
+    /// Under which tag those that answer are.
+    pub tag: Name,
+    /// Those that answer.
+    pub ring: Ring<HostKey>,
 }
 
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.
-pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Result<u8, HostError> {
-    let public = key.public().ok_or(HostError::HostKey)?;
+pub fn run(options: Options, keystore: Box<dyn Keystore>, keys: Keys) -> Result<u8, HostError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -123,10 +140,10 @@ pub fn run(options: Options, keystore: Box<dyn Keystore>, key: SecretKey) -> Res
             error,
         })?;
     let code = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (host, events) = Host::start(options, keystore, key, public)?;
+        let (host, events) = Host::start(options, keystore, keys)?;
         host.serve(events).await
     });
-    // The two threads end with the host's handles; nothing is left to wait for.
+    // The threads end with the host's handles; nothing is left to wait for.
     runtime.shutdown_background();
     code
 }
@@ -140,7 +157,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An admin asks.
-    Admin(ToHost, oneshot::Sender<FromHost>),
+    Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
     Stop,
 }
@@ -158,10 +175,14 @@ struct Host {
     options: Options,
     store: Store<Self>,
     keyroom: KeyRoom<FrontId, Self>,
+    hostkeys: hostkeys::Keeper<Self>,
     events: mpsc::Sender<Event>,
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: Roll,
+    /// The store cannot be heard of: nobody is let in.
+    blind: bool,
+    clock: Clock,
     windows: windows::Windows,
     revocations: Vec<sessions::Revocation>,
     /// Scripts that have ended, and when their clients are cut.
@@ -178,8 +199,7 @@ impl Host {
     fn start(
         options: Options,
         keystore: Box<dyn Keystore>,
-        key: SecretKey,
-        public: PublicKey,
+        keys: Keys,
     ) -> Result<(Self, mpsc::Receiver<Event>), HostError> {
         let (events, heard) = mpsc::channel(EVENTS);
         let deliver = |events: mpsc::Sender<Event>| {
@@ -191,8 +211,15 @@ impl Host {
             error,
         };
         let clock = Clock::new();
-        let store = Store::start(keystore, clock, deliver(events.clone())).map_err(thread)?;
-        let keyroom = KeyRoom::start(key, public, deliver(events.clone())).map_err(thread)?;
+        let hear = |news| -> Then<Self> { Box::new(move |host| host.hear_store(news)) };
+        let store = Store::start(keystore, clock, deliver(events.clone()), hear).map_err(thread)?;
+        store.note(Note::Started {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        let keyroom = KeyRoom::start(keys.ring, clock, deliver(events.clone())).map_err(thread)?;
+        let hostkeys = hostkeys::Keeper::start(keys.kept, keys.tag, clock, deliver(events.clone()))
+            .map_err(thread)?;
         let socket = control::socket_path(&options.state);
         control::serve(&socket, events.clone()).map_err(|error| HostError::State {
             path: socket,
@@ -202,10 +229,13 @@ impl Host {
             options,
             store,
             keyroom,
+            hostkeys,
             events,
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            sessions: Roll::default(),
+            blind: false,
+            clock,
             windows: windows::Windows::default(),
             revocations: Vec::new(),
             leaving: Vec::new(),
@@ -240,6 +270,7 @@ impl Host {
             tokio::select! {
                 Some(event) = events.recv() => self.hear(event),
                 _ = tick.tick() => self.tick(),
+                () = reached(self.next_expiry()) => self.expire(),
             }
         }
         Ok(self.code)
@@ -250,7 +281,7 @@ impl Host {
             Event::Then(then) => then(self),
             Event::Front(front, did) => self.front_did(front, did),
             Event::Script(script, did) => self.script_did(script, did),
-            Event::Admin(request, reply) => self.admin(request, reply),
+            Event::Admin(by, request, reply) => self.admin(by, request, reply),
             Event::Stop if self.stopping.is_some() => {
                 tracing::warn!("told to stop twice: ending at once");
                 self.scripts.clear();
@@ -267,6 +298,7 @@ impl Host {
     fn tick(&mut self) {
         self.watch_windows();
         self.overdue_revocations();
+        self.sum_refusals();
         self.cut_leaving();
         if self
             .stopping
@@ -289,6 +321,14 @@ impl Host {
     /// All scripts have ended, and the frameservers have closed their peers' connections.
     fn is_done(&self) -> bool {
         self.scripts.is_empty() && self.fronts.is_empty()
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the questions of a frameserver's peers come to: the steps of an admission, done.
 
 use identity::{Name, PublicKey};
-use keystore::{Change, Entry, Keystore, Now, Scope, StoreError};
+use keystore::{
+    Actor, ApplyError, Change, Entry, How, Keystore, Note, Now, Reason, Scope, Standing, StoreError,
+};
 
 use super::admit::{self, Admitted, Effect, Way};
 use super::keyroom::Work;
-use super::sessions::{Session, Stage};
+use super::roll::{Session, Stage};
 use super::{FrontId, Host};
 use crate::ipc::frameserver::ToFrameserver;
 use crate::ipc::script::{Request, ToScript};
@@ -19,9 +21,28 @@ impl Host {
     pub(super) fn perform(&mut self, id: FrontId, connection: ConnectionId, effect: Effect) {
         match effect {
             Effect::Lookup { key, secret } => self.look_up(id, connection, key, secret),
-            Effect::Challenge { claim, rounds } => self.challenge(id, connection, claim, rounds),
-            Effect::Commit { key, way, secret } => self.commit(id, connection, key, way, secret),
+            Effect::Challenge { claim, rounds, way } => {
+                self.challenge(id, connection, claim, rounds, way);
+            }
+            // A newcomer is known by when it came as one who knows the key of then.
+            Effect::Commit {
+                key,
+                way: Way::Window(_),
+                host,
+                ..
+            } if !self.is_to_last(host) => {
+                tracing::warn!(%key, "not enrolled, since the host key is rotated just now");
+                self.committed(id, connection, Err(Reason::NotProved));
+            }
+            Effect::Commit {
+                key, way, secret, ..
+            } => self.commit(id, connection, key, way, secret),
             Effect::Answer(answer) => self.answer(id, connection, answer, None),
+            Effect::Refuse(refused) => {
+                let answer = Answer::Refused(Refusal::NotAccepted);
+                self.answer(id, connection, answer, None);
+                self.note_refusal(id, refused);
+            }
             Effect::Kill(why) => self.kill_front(id, why),
         }
     }
@@ -49,13 +70,15 @@ impl Host {
         let name = front.name.clone();
         // A secret that has been replaced meanwhile is good for nothing.
         let secret = front.uses.get(&secret).copied();
+        let blind = self.blind;
         self.store.read(move |keystore, now| {
             let way = admit::which_way(keystore, now, &name, &key, secret);
             Box::new(move |host: &mut Self| {
-                let way = way.unwrap_or_else(|error| {
-                    tracing::error!("cannot look a key up: {error}");
-                    None
-                });
+                let way = match way {
+                    Ok(_) if blind => Err(Reason::Keystore),
+                    Ok(way) => way,
+                    Err(error) => Err(not_looked_up(&error)),
+                };
                 let effect = host
                     .fronts
                     .get_mut(&id)
@@ -67,7 +90,14 @@ impl Host {
         });
     }
 
-    fn challenge(&mut self, id: FrontId, connection: ConnectionId, claim: Claim, rounds: Rounds) {
+    fn challenge(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        claim: Claim,
+        rounds: Rounds,
+        way: Way,
+    ) {
         let mut nonce = [0; 8];
         if let Err(error) = getrandom::fill(&mut nonce) {
             tracing::error!("no random numbers: {error}");
@@ -78,10 +108,13 @@ impl Host {
             claim,
             rounds,
             nonce,
-            then: Box::new(move |pending: Pending| {
+            accepted_ms: match way {
+                Way::Known { added_ms } => Some(added_ms),
+                Way::Window(_) => None,
+            },
+            then: Box::new(move |public: PublicKey, pending: Pending| {
                 Box::new(move |host: &mut Self| {
                     host.keyroom.done();
-                    let public = host.keyroom.public();
                     let effect = host.fronts.get_mut(&id).and_then(|front| {
                         front.table.challenged(connection, public, nonce, pending)
                     });
@@ -108,57 +141,72 @@ impl Host {
             return;
         };
         let good_for = front.uses.get(&secret).copied();
-        if good_for.is_none() || !self.has_room(id, &key) {
-            return self.committed(id, connection, None);
+        if good_for.is_none() {
+            return self.committed(id, connection, Err(Reason::WrongSecret));
+        }
+        if self.blind {
+            return self.committed(id, connection, Err(Reason::Keystore));
+        }
+        if !self.has_room(id, &key) {
+            return self.committed(id, connection, Err(Reason::TooMany));
         }
         let name = front.name.clone();
         match way {
-            Way::Known => self.store.read(move |keystore, now| {
+            Way::Known { .. } => self.store.read(move |keystore, now| {
                 let entry = match admit::which_way(keystore, now, &name, &key, good_for) {
-                    Ok(Some(Way::Known)) => read_entry(keystore, now, &name, &key),
-                    Ok(_) => None,
-                    Err(error) => {
-                        tracing::error!("cannot look a key up: {error}");
-                        None
-                    }
+                    Ok(Ok(Way::Known { .. })) => read_entry(keystore, now, &name, &key),
+                    // It was accepted when it claimed.
+                    Ok(Ok(Way::Window(_))) => Err(Reason::UnknownKey),
+                    Ok(Err(reason)) => Err(reason),
+                    Err(error) => Err(not_looked_up(&error)),
                 };
                 Box::new(move |host: &mut Self| {
                     // A secret may have been replaced while the store looked.
-                    let entry = entry.filter(|_| host.takes_secret(id, secret));
+                    let entry = entry.and_then(|entry| match host.takes_secret(id, secret) {
+                        true => Ok(entry),
+                        false => Err(Reason::WrongSecret),
+                    });
                     host.committed(id, connection, entry);
                 })
             }),
             Way::Window(window) => {
                 let enrol = Change::Enrol { window, key };
-                self.store.apply(vec![enrol], move |done, keystore, now| {
-                    let entry = match done {
-                        Ok(_) => read_entry(keystore, now, &name, &key),
-                        Err(error) => {
-                            tracing::warn!(%key, "not enrolled: {error}");
-                            None
-                        }
-                    };
-                    Box::new(move |host: &mut Self| {
-                        host.committed(id, connection, entry);
-                        host.read_windows();
-                    })
-                });
+                self.store
+                    .apply(Actor::Host, vec![enrol], move |done, keystore, now| {
+                        let entry = match done {
+                            Ok(_) => read_entry(keystore, now, &name, &key),
+                            Err(error) => {
+                                tracing::warn!(%key, "not enrolled: {error}");
+                                Err(match error {
+                                    ApplyError::NotWelcome(denied) => denied.into(),
+                                    ApplyError::Standing(Standing::Banned) => Reason::Banned,
+                                    ApplyError::Store(_) => Reason::Keystore,
+                                    _ => Reason::WindowShut,
+                                })
+                            }
+                        };
+                        Box::new(move |host: &mut Self| host.committed(id, connection, entry))
+                    });
             }
         }
     }
 
-    fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Option<Entry>) {
+    fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Result<Entry, Reason>) {
         // What the store found good is turned away if the listener was closed, or filled up,
         // while it looked.
-        let entry = entry.filter(|entry| self.has_room(id, &entry.key));
+        let entry = entry.and_then(|entry| match self.has_room(id, &entry.key) {
+            true => Ok(entry),
+            false => Err(Reason::TooMany),
+        });
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        match (front.table.committed(connection, entry.is_some()), entry) {
-            (Some(Ok(admitted)), Some(entry)) => self.admit(id, connection, admitted, &entry),
+        let accepted = entry.as_ref().map(drop).map_err(|reason| *reason);
+        match (front.table.committed(connection, accepted), entry) {
+            (Some(Ok(admitted)), Ok(entry)) => self.admit(id, connection, admitted, &entry),
             (Some(Err(effect)), _) => self.perform(id, connection, effect),
             // It left before it could be let in.
-            (None, _) | (Some(Ok(_)), None) => {}
+            (None, _) | (Some(Ok(_)), Err(_)) => {}
         }
     }
 
@@ -172,7 +220,7 @@ impl Host {
         let Some(front) = self.fronts.get(&id) else {
             return false;
         };
-        let sessions = || self.sessions.values();
+        let sessions = || self.sessions.iter().map(|(_, session)| session);
         front.listener.is_some()
             && front.undecided < self.options.undecided
             && sessions().filter(|session| session.front == id).count() < self.options.sessions
@@ -191,23 +239,36 @@ impl Host {
         let session = SessionId(self.next_session);
         let window = match peer.way {
             Way::Window(window) => Some(window),
-            Way::Known => None,
+            Way::Known { .. } => None,
         };
-        let new = window.is_some() && entry.window == window;
+        // A key that came in by this window before, and left, is not new.
+        let new = window.is_some_and(|window| entry.added.how == How::Window(window));
         tracing::info!(
             name = %front.name, key = %peer.key, source = %peer.source, session = session.0, new,
             "authenticated"
         );
         front.undecided += 1;
-        self.sessions.insert(
+        let name = front.name.clone();
+        self.sessions.enter(
             session,
             Session {
                 front: id,
                 script,
+                name: name.clone(),
                 key: peer.key,
+                from: peer.source,
+                since_ms: self.clock.now().wall_ms,
+                expires_ms: entry.expires_ms,
                 stage: Stage::Undecided,
             },
         );
+        self.store.note(Note::Admitted {
+            name,
+            key: peer.key,
+            from: peer.source,
+            window: window.filter(|_| new),
+            session: session.0,
+        });
         self.answer(id, connection, Answer::Session(peer.keys), Some(session));
         if let Some(script) = self.scripts.get_mut(&script) {
             script.tell(ToScript::Request(Request {
@@ -222,24 +283,26 @@ impl Host {
     }
 }
 
-fn read_entry(keystore: &dyn Keystore, now: Now, name: &Name, key: &PublicKey) -> Option<Entry> {
-    let entry: Result<_, StoreError> = keystore.lookup(now, name, key);
-    entry.unwrap_or_else(|error| {
-        tracing::error!("cannot look a key up: {error}");
-        None
-    })
+fn read_entry(
+    keystore: &dyn Keystore,
+    now: Now,
+    name: &Name,
+    key: &PublicKey,
+) -> Result<Entry, Reason> {
+    match keystore.lookup(now, name, key) {
+        Ok(entry) => entry.map_err(Reason::from),
+        Err(error) => Err(not_looked_up(&error)),
+    }
+}
+
+fn not_looked_up(error: &StoreError) -> Reason {
+    tracing::error!("cannot look a key up: {error}");
+    Reason::Keystore
 }
 
 /// The names that a key is accepted for, as Arcan writes them.
 fn tags(entry: &Entry) -> String {
-    let scopes: Vec<&str> = entry
-        .scopes
-        .iter()
-        .map(|scope| match scope {
-            Scope::Any => "*",
-            Scope::Name(name) => name.as_str(),
-        })
-        .collect();
+    let scopes: Vec<&str> = entry.scopes.iter().map(Scope::as_str).collect();
     scopes.join(",")
 }
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
 use super::{Event, Host, HostError, Program, ScriptId};
-use crate::ipc::ListenerId;
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
+use crate::ipc::{Denied, ListenerId};
 use crate::script;
 
 /// A script, through all restarts of its process.
@@ -18,6 +18,8 @@ use crate::script;
 pub(super) struct Script {
     program: Program,
     child: Child<ToScript>,
+    /// What its process has said that it is denied.
+    sandbox: Vec<Denied>,
     /// When its process was started again, lately.
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
@@ -34,6 +36,11 @@ impl Script {
     /// The script as its author named it.
     pub(super) fn name(&self) -> &str {
         &self.program.appl
+    }
+
+    /// What its sandbox denies; empty before its process has said so.
+    pub(super) fn sandbox(&self) -> &[Denied] {
+        &self.sandbox
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
@@ -59,6 +66,7 @@ impl Host {
             let script = Script {
                 program,
                 child,
+                sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
             };
@@ -117,6 +125,9 @@ impl Host {
                 for denied in open {
                     let script = self.script_name(id);
                     tracing::warn!(script, "the sandbox does not deny {}", denied.action);
+                }
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.sandbox = sandbox;
                 }
             }
             FromScript::Report(report) => self.script_reports(id, &report),
@@ -210,6 +221,7 @@ impl Host {
             Ok(child) => {
                 if let Some(script) = self.scripts.get_mut(&id) {
                     script.child = child;
+                    script.sandbox.clear();
                 }
                 self.relink_fronts(id);
             }
@@ -240,7 +252,9 @@ impl Host {
         let now = Instant::now();
         for (script, deadline) in std::mem::take(&mut self.leaving) {
             if deadline <= now {
-                self.end_sessions(|session| session.script == script);
+                self.end_sessions(keystore::Farewell::Script, |session| {
+                    session.script == script
+                });
             } else {
                 self.leaving.push((script, deadline));
             }

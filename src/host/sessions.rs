@@ -1,42 +1,25 @@
-//! Who is in.
+//! Sessions come and go. Whatever is changed in the store, by whomever, comes here as [`News`], and
+//! so does time; the roll says who has to go, and here they are sent.
 
 use std::collections::BTreeSet;
 
 use identity::PublicKey;
-use keystore::Change;
+use keystore::{Entry, Farewell, Note};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::roll::{Dropped, Session, Stage};
+use super::store::News;
 use super::{FrontId, Host, ScriptId};
 use crate::ipc::SessionId;
-use crate::ipc::admin::FromHost;
-use crate::ipc::frameserver::ToFrameserver;
+use crate::ipc::admin::{FromHost, SessionStatus};
+use crate::ipc::frameserver::{Ended, ToFrameserver};
 
-/// A proved and admitted peer.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) front: FrontId,
-    pub(super) script: ScriptId,
-    pub(super) key: PublicKey,
-    pub(super) stage: Stage,
-}
-
-/// What has been decided about a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The script has yet to say.
-    Undecided,
-    /// The script has taken it.
-    Taken,
-    /// It is being ended.
-    Ending,
-}
-
-/// Sessions that a change has ended, and who waits for that.
+/// Somebody who waits until the sessions are gone that a change has ended.
 #[derive(Debug)]
 pub(super) struct Revocation {
     left: BTreeSet<SessionId>,
-    ended: u32,
+    ended: Vec<SessionStatus>,
     deadline: Instant,
     reply: oneshot::Sender<FromHost>,
 }
@@ -44,7 +27,7 @@ pub(super) struct Revocation {
 impl Host {
     /// The script has decided.
     pub(super) fn decide(&mut self, script: ScriptId, id: SessionId, accept: bool) {
-        let Some(session) = self.sessions.get_mut(&id) else {
+        let Some(session) = self.sessions.get(id) else {
             // It left before the script could decide; a script that took it is told by its
             // frameserver. One that makes numbers up gains nothing.
             return;
@@ -52,12 +35,17 @@ impl Host {
         if session.script != script || session.stage == Stage::Taken {
             return self.kill_script(script, "it decided on what was not its to decide");
         }
-        if session.stage == Stage::Ending {
+        if session.stage != Stage::Undecided {
             return;
         }
-        session.stage = if accept { Stage::Taken } else { Stage::Ending };
         let (front, key) = (session.front, session.key);
         tracing::info!(%key, session = id.0, accepted = accept, "decided");
+        if let Some(stage) = self.sessions.stage(id) {
+            *stage = match accept {
+                true => Stage::Taken,
+                false => Stage::Ending(Farewell::Script),
+            };
+        }
         if let Some(front) = self.fronts.get_mut(&front) {
             front.undecided = front.undecided.saturating_sub(1);
             front.tell(ToFrameserver::Decision {
@@ -68,17 +56,21 @@ impl Host {
     }
 
     /// A frameserver says that a session has ended.
-    pub(super) fn session_gone(&mut self, front: FrontId, id: SessionId) {
-        match self.sessions.get(&id) {
+    pub(super) fn session_gone(&mut self, front: FrontId, id: SessionId, why: &Ended) {
+        match self.sessions.get(id) {
             Some(session) if session.front == front => {}
             _ => return self.kill_front(front, "it ended a session that is not its own"),
         }
-        self.forget_session(id);
+        let why = match why {
+            Ended::Told | Ended::Refused(_) => Farewell::Script,
+            Ended::Peer | Ended::Violation(_) | Ended::Broken | Ended::Crowded => Farewell::Peer,
+        };
+        self.forget_session(id, why);
     }
 
-    /// A session is not any more.
-    pub(super) fn forget_session(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else {
+    /// A session is not any more; `why`, unless something else was going to end it.
+    pub(super) fn forget_session(&mut self, id: SessionId, why: Farewell) {
+        let Some(session) = self.sessions.leave(id) else {
             return;
         };
         if session.stage == Stage::Undecided
@@ -86,43 +78,110 @@ impl Host {
         {
             front.undecided = front.undecided.saturating_sub(1);
         }
+        let why = match session.stage {
+            Stage::Ending(why) => why,
+            Stage::Undecided | Stage::Taken => why,
+        };
         tracing::info!(key = %session.key, session = id.0, "session ended");
+        self.store.note(Note::Left {
+            name: session.name,
+            key: session.key,
+            session: id.0,
+            why,
+        });
         for revocation in &mut self.revocations {
             revocation.left.remove(&id);
         }
         self.settle_revocations();
     }
 
-    /// Forgets a key: first on disk, then its sessions; only then is it acknowledged.
-    pub(super) fn revoke(&mut self, key: PublicKey, reply: oneshot::Sender<FromHost>) {
-        let change = Change::Remove { key };
-        self.store.apply(vec![change], move |done, _, _| {
-            let done = done.map(drop);
-            Box::new(move |host: &mut Self| match done {
-                Ok(()) => host.end_sessions_of(key, reply),
-                Err(error) => drop(reply.send(FromHost::Failed(error.to_string()))),
-            })
+    /// The store has something new.
+    pub(super) fn hear_store(&mut self, news: News) {
+        match news {
+            News::Changed { entries, windows } => {
+                self.judge(&entries);
+                if windows {
+                    self.read_windows();
+                }
+            }
+            News::Unheard => {
+                self.blind = false;
+                self.judge_all();
+                self.read_windows();
+            }
+            News::Blind => {
+                tracing::error!("nobody is let in, and nobody stays, until the keystore is back");
+                self.blind = true;
+                let dropped = self.sessions.revoke(|_| true);
+                self.send_away(dropped);
+            }
+        }
+    }
+
+    /// Ends the sessions that these keys may not have any more.
+    fn judge(&mut self, entries: &[(PublicKey, Option<Entry>)]) {
+        let now = self.clock.now();
+        for (key, entry) in entries {
+            let dropped = self.sessions.judge(key, entry.as_ref(), now);
+            self.send_away(dropped);
+        }
+    }
+
+    /// Looks all keys up again whose sessions are live.
+    fn judge_all(&mut self) {
+        let keys: Vec<PublicKey> = self
+            .sessions
+            .iter()
+            .map(|(_, session)| session.key)
+            .collect();
+        self.store.read(move |keystore, _| {
+            let mut entries = Vec::with_capacity(keys.len());
+            for key in keys {
+                // What cannot be looked up is not accepted.
+                entries.push((key, keystore.entry(&key).unwrap_or_default()));
+            }
+            Box::new(move |host: &mut Self| host.judge(&entries))
         });
     }
 
-    fn end_sessions_of(&mut self, key: PublicKey, reply: oneshot::Sender<FromHost>) {
-        tracing::info!(%key, "key removed");
-        let mut left = BTreeSet::new();
-        for (id, session) in &mut self.sessions {
-            if session.key == key {
-                if session.stage == Stage::Undecided
-                    && let Some(front) = self.fronts.get_mut(&session.front)
-                {
-                    front.undecided = front.undecided.saturating_sub(1);
-                }
-                session.stage = Stage::Ending;
-                left.insert(*id);
-                if let Some(front) = self.fronts.get_mut(&session.front) {
-                    front.tell(ToFrameserver::Drop(*id));
-                }
+    /// Ends the sessions whose keys have expired.
+    pub(super) fn expire(&mut self) {
+        let dropped = self.sessions.expire(self.clock.now());
+        self.send_away(dropped);
+    }
+
+    /// When the next key expires that has a session.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let end = self.sessions.next_expiry_ms()?;
+        let left_ms = end.saturating_sub(self.clock.now().wall_ms);
+        // The wall clock may be set meanwhile, so that it is looked at now and then.
+        Some(Instant::now() + Duration::from_millis(left_ms).min(LOOK))
+    }
+
+    /// Turns away or cuts the sessions that are meant.
+    pub(super) fn end_sessions(&mut self, why: Farewell, meant: impl Fn(&Session) -> bool) {
+        let dropped = self.sessions.end(why, meant);
+        self.send_away(dropped);
+    }
+
+    fn send_away(&mut self, dropped: Vec<Dropped>) {
+        for Dropped {
+            id,
+            front,
+            undecided,
+        } in dropped
+        {
+            if let Some(front) = self.fronts.get_mut(&front) {
+                front.undecided = front.undecided.saturating_sub(usize::from(undecided));
+                front.tell(ToFrameserver::Drop(id));
             }
         }
-        let ended = u32::try_from(left.len()).unwrap_or(u32::MAX);
+    }
+
+    /// Acknowledges a change once the sessions of these keys are gone that it has ended.
+    pub(super) fn acknowledge(&mut self, keys: &[PublicKey], reply: oneshot::Sender<FromHost>) {
+        let ended = self.sessions.revoked(keys);
+        let left = ended.iter().map(|it| SessionId(it.session)).collect();
         self.revocations.push(Revocation {
             left,
             ended,
@@ -136,9 +195,8 @@ impl Host {
     fn settle_revocations(&mut self) {
         for revocation in std::mem::take(&mut self.revocations) {
             if revocation.left.is_empty() {
-                let sessions = revocation.ended;
                 // An admin who did not wait is told nothing.
-                drop(revocation.reply.send(FromHost::Removed { sessions }));
+                drop(revocation.reply.send(FromHost::Applied(revocation.ended)));
             } else {
                 self.revocations.push(revocation);
             }
@@ -155,7 +213,7 @@ impl Host {
             .flat_map(|revocation| revocation.left.iter().copied())
             .collect();
         for id in overdue {
-            if let Some(front) = self.sessions.get(&id).map(|session| session.front) {
+            if let Some(front) = self.sessions.get(id).map(|session| session.front) {
                 self.kill_front(front, "it did not end a session when told to");
             }
         }
@@ -164,3 +222,6 @@ impl Host {
 
 /// How long a frameserver has to confirm that it has ended a session.
 const CONFIRMATION: Duration = Duration::from_secs(1);
+
+/// How often the wall clock is looked at while an expiry is waited for.
+const LOOK: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha8Rng;
 use identity::{Name, PublicKey, Secret};
-use keystore::{Change, Keystore, Memory, Now, OpenWindow, Origin, Scope, WindowId};
+use keystore::{Actor, Change, Keystore, Memory, Now, OpenWindow, Origin, Reason, Scope, WindowId};
 use rand_core::{Rng, SeedableRng};
 
 use super::admit::{Effect, Table, Use, Way, which_way};
@@ -56,9 +56,9 @@ enum Job {
 }
 
 enum Back {
-    Way(Option<Way>),
+    Way(Result<Way, Reason>),
     Challenge([u8; 8], Pending),
-    Committed(bool),
+    Committed(Result<(), Reason>),
 }
 
 struct World {
@@ -103,8 +103,11 @@ impl World {
             count,
             lasts_ms: LASTS_MS,
             origin: Origin::Script,
+            label: None,
         };
-        store.apply(now, &[Change::OpenWindow(open)]).unwrap();
+        store
+            .apply(now, &Actor::User(1000), &[Change::OpenWindow(open)])
+            .unwrap();
         Self {
             host_key: random_key(&mut rng),
             rng,
@@ -210,7 +213,7 @@ impl World {
             self.leave(id);
         }
         for ask in asks {
-            let effect = self.table.ask(id, source(), ask);
+            let effect = self.table.ask(id, source(), None, ask);
             self.perform(id, effect);
         }
     }
@@ -226,7 +229,7 @@ impl World {
     fn perform(&mut self, id: ConnectionId, effect: Effect) {
         match effect {
             Effect::Lookup { key, secret } => self.jobs.push((id, Job::Lookup(key, secret))),
-            Effect::Challenge { claim, rounds } => {
+            Effect::Challenge { claim, rounds, .. } => {
                 let nonce = self.rng.next_u64().to_le_bytes();
                 self.jobs.push((id, Job::Compute(claim, rounds, nonce)));
             }
@@ -237,6 +240,7 @@ impl World {
                 self.jobs.push((id, Job::Commit(key, way)));
             }
             Effect::Answer(answer) => self.answer(id, answer),
+            Effect::Refuse(_) => self.answer(id, Answer::Refused(Refusal::NotAccepted)),
             Effect::Kill(why) => panic!("an honest frameserver was to be killed: {why}"),
         }
     }
@@ -278,13 +282,19 @@ impl World {
             Job::Compute(claim, rounds, nonce) => {
                 Back::Challenge(nonce, claim.challenge(&self.host_key, rounds, nonce))
             }
-            Job::Commit(key, Way::Known) => {
+            Job::Commit(key, Way::Known { .. }) => {
                 let way = which_way(&self.store, self.now, &self.name, &key, required);
-                Back::Committed(way.unwrap() == Some(Way::Known))
+                let known = matches!(way.unwrap(), Ok(Way::Known { .. }));
+                Back::Committed(if known {
+                    Ok(())
+                } else {
+                    Err(Reason::UnknownKey)
+                })
             }
             Job::Commit(key, Way::Window(window)) => {
                 let enrol = [Change::Enrol { window, key }];
-                Back::Committed(self.store.apply(self.now, &enrol).is_ok())
+                let done = self.store.apply(self.now, &Actor::Host, &enrol);
+                Back::Committed(done.map(drop).map_err(|_| Reason::WindowShut))
             }
         };
         self.backs.push_back((id, back));
@@ -355,7 +365,16 @@ impl World {
                     let scope = Scope::Name(self.name.clone());
                     let label = None;
                     self.store
-                        .apply(self.now, &[Change::Accept { key, scope, label }])
+                        .apply(
+                            self.now,
+                            &Actor::User(1000),
+                            &[Change::Accept {
+                                key,
+                                scope,
+                                label,
+                                imported: false,
+                            }],
+                        )
                         .unwrap();
                 }
             }
@@ -375,10 +394,7 @@ impl World {
             );
             assert!(peer.proved, "i1: a session without a proof");
             let known = self.store.lookup(self.now, &self.name, &peer.key).unwrap();
-            assert!(
-                known.is_some(),
-                "i1: a session of a key that is not accepted"
-            );
+            assert!(known.is_ok(), "i1: a session of a key that is not accepted");
         }
         let windows = self.store.windows(self.now).unwrap();
         let Some(window) = windows.iter().find(|window| window.id == self.window) else {
@@ -555,16 +571,17 @@ fn i1_a_number_used_again_does_not_mix_two_claims() {
         }
     };
     let connection = ConnectionId(7);
-    table.ask(connection, source(), claim(&own));
+    table.ask(connection, source(), None, claim(&own));
     let Some(Effect::Challenge {
         claim: asked,
         rounds,
-    }) = table.looked_up(connection, Some(Way::Known))
+        ..
+    }) = table.looked_up(connection, Ok(Way::Known { added_ms: 0 }))
     else {
         panic!("no challenge");
     };
     table.closed(connection);
-    let again = table.ask(connection, source(), claim(&other));
+    let again = table.ask(connection, source(), None, claim(&other));
     assert!(matches!(again, Effect::Kill(_)), "{again:?}");
     let pending = asked.challenge(&world.host_key, rounds, [7; 8]);
     let host = world.host_key.public().unwrap();
@@ -574,7 +591,7 @@ fn i1_a_number_used_again_does_not_mix_two_claims() {
             .is_none()
     );
     // Now that nothing is under way any more, the number is free.
-    let fresh = table.ask(connection, source(), claim(&other));
+    let fresh = table.ask(connection, source(), None, claim(&other));
     assert!(matches!(fresh, Effect::Lookup { key, .. } if key == other.public().unwrap()));
 }
 
@@ -590,7 +607,7 @@ fn i7_claims_and_goodbyes_do_not_pile_up_work() {
             rounds: Rounds::One,
             hello: hello(key),
         };
-        let effect = table.ask(ConnectionId(number), source(), claim);
+        let effect = table.ask(ConnectionId(number), source(), None, claim);
         table.closed(ConnectionId(number));
         matches!(effect, Effect::Lookup { .. })
     };
@@ -602,7 +619,7 @@ fn i7_claims_and_goodbyes_do_not_pile_up_work() {
 fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
     let mut table = Table::new(1);
     let proof = Ask::Proof(vec![0; 153]);
-    let out_of_order = table.ask(ConnectionId(1), source(), proof);
+    let out_of_order = table.ask(ConnectionId(1), source(), None, proof);
     assert!(matches!(out_of_order, Effect::Kill(_)));
     let hello = ControlBody([0; 128]);
     let claim = || Ask::Claim {
@@ -611,18 +628,15 @@ fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
         hello,
     };
     // A key of zeros is no key: refused at once, and like everybody else.
-    let refused = table.ask(ConnectionId(2), source(), claim());
+    let refused = table.ask(ConnectionId(2), source(), None, claim());
+    assert!(matches!(refused, Effect::Refuse(_)));
     assert!(matches!(
-        refused,
-        Effect::Answer(Answer::Refused(Refusal::NotAccepted))
-    ));
-    assert!(matches!(
-        table.ask(ConnectionId(2), source(), claim()),
+        table.ask(ConnectionId(2), source(), None, claim()),
         Effect::Kill(_)
     ));
-    table.ask(ConnectionId(3), source(), claim());
+    table.ask(ConnectionId(3), source(), None, claim());
     assert!(matches!(
-        table.ask(ConnectionId(4), source(), claim()),
+        table.ask(ConnectionId(4), source(), None, claim()),
         Effect::Kill(_)
     ));
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use identity::{Name, Secret};
 use keystore::{
-    ApplyError, Change, Keystore, Now, OpenWindow, Origin, StoreError, Window, WindowEnd, WindowId,
+    Actor, ApplyError, Change, Keystore, Now, OpenWindow, Origin, StoreError, Window, WindowEnd,
+    WindowId,
 };
 
 use super::admit::Use;
@@ -28,12 +29,14 @@ pub(super) struct Windows {
     reading: bool,
     again: bool,
     /// Who waits until they have been looked at.
-    waiting: Vec<Box<dyn FnOnce() + Send>>,
+    waiting: Vec<Waiting>,
     /// Guesses that have not been written yet.
     guesses: BTreeMap<WindowId, u32>,
     /// Some are being written.
     counting: bool,
 }
+
+type Waiting = Box<dyn FnOnce(&mut Host) + Send>;
 
 /// One window, and what its secret is good for.
 #[derive(Debug)]
@@ -130,15 +133,15 @@ impl Host {
                 if std::mem::take(&mut host.windows.again) {
                     return host.read_windows();
                 }
-                for seen in std::mem::take(&mut host.windows.waiting) {
-                    seen();
+                for run in std::mem::take(&mut host.windows.waiting) {
+                    run(host);
                 }
             })
         });
     }
 
     /// Runs something once the windows have been looked at again, and everybody told.
-    pub(super) fn after_windows(&mut self, run: impl FnOnce() + Send + 'static) {
+    pub(super) fn after_windows(&mut self, run: impl FnOnce(&mut Self) + Send + 'static) {
         self.windows.waiting.push(Box::new(run));
         self.read_windows();
     }
@@ -318,7 +321,11 @@ impl Host {
         origin: Origin,
         replaced: Vec<WindowId>,
     ) {
-        let Some(name) = self.fronts.get(&front).map(|front| front.name.clone()) else {
+        let Some((name, script)) = self
+            .fronts
+            .get(&front)
+            .map(|front| (front.name.clone(), front.script))
+        else {
             return;
         };
         let mut changes: Vec<Change> = replaced
@@ -351,7 +358,8 @@ impl Host {
         if changes.is_empty() {
             return self.require(front, &wanted, None);
         }
-        self.store.apply(changes, move |done, _, _| {
+        let by = self.actor(script);
+        self.store.apply(by, changes, move |done, _, _| {
             let done = done.map_err(|error| error.to_string());
             Box::new(move |host: &mut Self| match done {
                 Ok(_) => host.require(front, &wanted, opened),
@@ -379,7 +387,16 @@ impl Host {
             count,
             lasts_ms: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
             origin,
+            label: None,
         })
+    }
+
+    /// A script, as the one who makes changes.
+    fn actor(&self, script: ScriptId) -> Actor {
+        match self.scripts.get(&script) {
+            Some(script) => Actor::Script(script.name().to_owned()),
+            None => Actor::Host,
+        }
     }
 
     /// Puts a secret in force, with the window that it opens.
@@ -405,7 +422,10 @@ impl Host {
         let next = front.wishes.iter_mut().find_map(Option::take);
         front.wishing = next.is_some();
         if let Some(next) = next {
-            self.see_to(id, next);
+            return self.see_to(id, next);
+        }
+        if !front.is_started() {
+            self.after_windows(move |host| host.start_front(id));
         }
     }
 
@@ -449,18 +469,21 @@ impl Host {
         let groups = guesses
             .into_iter()
             .map(|(window, more)| Change::Guesses { window, more });
-        self.store.apply(groups.collect(), |done, _, _| {
-            Box::new(move |host: &mut Self| {
-                host.windows.counting = false;
-                match done {
-                    Ok(_) => host.read_windows(),
-                    // One of them ended meanwhile; the others' next guesses count again.
-                    Err(ApplyError::WindowShut | ApplyError::NoSuchWindow) => host.read_windows(),
-                    Err(error) => tracing::error!("cannot count guesses: {error}"),
-                }
-                host.count_guesses();
-            })
-        });
+        self.store
+            .apply(Actor::Host, groups.collect(), |done, _, _| {
+                Box::new(move |host: &mut Self| {
+                    host.windows.counting = false;
+                    match done {
+                        Ok(_) => host.read_windows(),
+                        // One of them ended meanwhile; the others' next guesses count again.
+                        Err(ApplyError::WindowShut | ApplyError::NoSuchWindow) => {
+                            host.read_windows()
+                        }
+                        Err(error) => tracing::error!("cannot count guesses: {error}"),
+                    }
+                    host.count_guesses();
+                })
+            });
     }
 }
 

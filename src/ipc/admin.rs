@@ -1,72 +1,90 @@
 //! Admin and host, over the owner-only control socket.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use identity::{Name, PublicKey, Secret};
-use keystore::{Entry, Scope, Window, WindowId};
+use identity::{Name, PublicKey};
+use keystore::{Change, Entry, HostKeyChange, Listed, Window};
 use serde::{Deserialize, Serialize};
 
 /// What an admin asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToHost {
-    /// All accepted keys.
+    /// All known keys.
     Keys,
-    /// Accept a key within a scope.
-    Accept {
-        /// Whose.
-        key: PublicKey,
-        /// Where.
-        scope: Scope,
-        /// What to call it.
-        label: Option<String>,
-    },
-    /// Forget a key and end its sessions.
-    Remove(PublicKey),
-    /// Open a window.
-    OpenWindow {
-        /// For which name.
-        name: Name,
-        /// The secret that verifies into it.
-        secret: Secret,
-        /// For how many keys.
-        count: u32,
-        /// For how long.
-        lasts: Duration,
-        /// Whether a person made the secret up, so that guesses are counted.
-        human: bool,
+    /// Make changes, all of them or none.
+    Apply {
+        /// Which.
+        changes: Vec<Change>,
+        /// Only say what would come of it.
+        rehearse: bool,
     },
     /// All windows.
     Windows,
-    /// Close a window.
-    CloseWindow(WindowId),
+    /// Who is in.
+    Sessions,
+    /// Copy what goes into a backup to a new folder.
+    Snapshot(PathBuf),
     /// The host's own public key.
     HostKey,
     /// What runs.
     Status,
+    /// The host's own keys under all tags.
+    HostKeys,
+    /// Change the host's own keys under a tag.
+    ChangeHostKey {
+        /// Which tag.
+        tag: Name,
+        /// How.
+        change: HostKeyChange,
+        /// Do all of it but the writing.
+        rehearsal: bool,
+    },
 }
 
 /// What the host answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromHost {
-    /// Done, and durable.
-    Done,
     /// To [`ToHost::Keys`]: one part of them. Parts follow until an empty one.
     Keys(Vec<Entry>),
-    /// To [`ToHost::Remove`]: gone, and so many sessions with it.
-    Removed {
-        /// How many sessions were ended.
-        sessions: u32,
-    },
-    /// To [`ToHost::OpenWindow`].
-    Window(Window),
+    /// To [`ToHost::Apply`]: done and durable, and these sessions have ended by it; or, rehearsed,
+    /// would. Parts follow until an empty one.
+    Applied(Vec<SessionStatus>),
+    /// To [`ToHost::Sessions`]: one part of them. Parts follow until an empty one.
+    Sessions(Vec<SessionStatus>),
     /// To [`ToHost::Windows`]: one part of them. Parts follow until an empty one.
     Windows(Vec<Window>),
     /// To [`ToHost::HostKey`].
     HostKey(PublicKey),
     /// To [`ToHost::Status`].
     Status(Status),
+    /// To [`ToHost::Snapshot`]: done.
+    Snapshot {
+        /// The store's epoch in it.
+        epoch: u64,
+        /// How many keys are in it.
+        keys: u64,
+    },
     /// It could not be done, and why.
     Failed(String),
+    /// To [`ToHost::HostKeys`].
+    HostKeys(Vec<Listed>),
+    /// To [`ToHost::ChangeHostKey`]: what there is now.
+    HostKeyChanged(Listed),
+}
+
+/// A session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// The host's number for it.
+    pub session: u64,
+    /// The name of its listener.
+    pub name: Name,
+    /// Whose it is.
+    pub key: PublicKey,
+    /// Where it comes from.
+    pub from: std::net::SocketAddr,
+    /// Since when, wall clock, ms since 1970.
+    pub since_ms: u64,
 }
 
 /// What runs.
@@ -76,8 +94,22 @@ pub struct Status {
     pub pid: u32,
     /// Its listeners.
     pub listeners: Vec<ListenerStatus>,
+    /// Its scripts.
+    pub scripts: Vec<ScriptStatus>,
     /// How many sessions are up.
     pub sessions: u32,
+    /// The highest wall clock time that the keystore has seen, ms since 1970; below it windows are
+    /// shut.
+    pub highest_wall_ms: u64,
+}
+
+/// One script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Its name.
+    pub name: String,
+    /// What its sandbox denies; empty before its process has said so.
+    pub sandbox: Vec<super::Denied>,
 }
 
 /// One listener.

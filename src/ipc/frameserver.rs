@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use identity::Reference;
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, Denied, SessionId};
+use super::{ConnectionId, Denied, SessionId, Unproved};
 use crate::wire::a12::{Answer, Ask, Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
 
@@ -52,7 +53,9 @@ pub struct Listen {
     /// From the accepted connection to the proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections that have proved nothing are held at once.
-    pub unproved: u32,
+    pub unproved: Unproved,
+    /// Refuse sources that have broken the rules too often, for a while.
+    pub penalties: bool,
     /// Refuse to start unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
@@ -84,6 +87,8 @@ pub enum FromFrameserver {
         connection: ConnectionId,
         /// Where it comes from.
         source: SocketAddr,
+        /// What its peer can call this attempt.
+        reference: Option<Reference>,
         /// The question.
         ask: Ask,
     },
@@ -93,6 +98,8 @@ pub enum FromFrameserver {
         connection: ConnectionId,
         /// Where it came from.
         source: SocketAddr,
+        /// What its peer can call this attempt, if its first packet was whole.
+        reference: Option<Reference>,
         /// Why.
         why: Ended,
     },

@@ -43,9 +43,9 @@ impl Listener {
         })
     }
 
-    /// Takes the next connection of a process of our own user, or of root; others are closed.
-    /// Cancel-safe.
-    pub async fn accept<Out, In>(&self) -> io::Result<Socket<Out, In>> {
+    /// Takes the next connection of a process of our own user, or of root, and says of which; others
+    /// are closed. Cancel-safe.
+    pub async fn accept<Out, In>(&self) -> io::Result<(Socket<Out, In>, u32)> {
         loop {
             let mut guard = self.fd.readable().await?;
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -53,7 +53,7 @@ impl Listener {
                 Ok(fd) => {
                     let user = rustix::net::sockopt::socket_peercred(&fd)?.uid;
                     if user == rustix::process::geteuid() || user.is_root() {
-                        return Ok(Socket::from_fd(fd));
+                        return Ok((Socket::from_fd(fd), user.as_raw()));
                     }
                 }
                 Err(Errno::AGAIN) => guard.clear_ready(),
@@ -92,7 +92,7 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let here = AsyncSocket::new(Socket::<u32, String>::connect(&path).unwrap()).unwrap();
-        let there = AsyncSocket::new(listener.accept::<String, u32>().await.unwrap()).unwrap();
+        let there = AsyncSocket::new(listener.accept::<String, u32>().await.unwrap().0).unwrap();
         here.send(&7, &[]).await.unwrap();
         assert!(matches!(there.recv().await, Ok(Received::Message(7, _))));
         there.send(&"seven".to_owned(), &[]).await.unwrap();

@@ -17,9 +17,11 @@ pub mod link;
 mod listener;
 pub mod script;
 mod socket;
+mod unproved;
 
 pub use listener::Listener;
-pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket};
+pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_children};
+pub use unproved::{Unproved, UnprovedError};
 
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -272,6 +272,16 @@ impl<Out: Serialize, In: DeserializeOwned> AsyncSocket<Out, In> {
             }
         }
     }
+}
+
+/// Closes a descriptor that was inherited by number in whatever is started from now on.
+pub fn keep_from_children(number: u32) -> io::Result<()> {
+    let number = RawFd::try_from(number).map_err(|_| Errno::BADF)?;
+    // SAFETY: it is borrowed for this one call, which neither closes, reads nor writes it, and
+    // fails where nothing is open under the number.
+    #[expect(unsafe_code, reason = "nobody but a number names what was inherited")]
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC)?)
 }
 
 #[cfg(test)]

@@ -5,18 +5,22 @@
 //! allow-list of what the loop needs. A call that is not on it fails with EPERM rather than
 //! killing, so that the C library's probing survives.
 
+mod actions;
 mod filter;
+mod inherit;
 mod policy;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use libc::c_long;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::ipc::Denied;
+use actions::ACTIONS;
 use filter::Calls;
+pub use inherit::{inherit, silence};
 pub use policy::Policy;
 
 /// A process that is being locked down, for ever.
@@ -28,11 +32,12 @@ pub struct Lockdown {
 }
 
 impl Lockdown {
-    /// Takes the files away: from this thread and from those that it starts from now on. No other
-    /// thread may run yet.
+    /// Takes files and capabilities away: from this thread and from those that it starts from now
+    /// on. No other thread may run yet.
     pub fn begin(policy: Policy) -> Self {
         let _ = rustix::thread::set_no_new_privs(true);
         let landlock = restrict(&policy);
+        drop_capabilities();
         Self { policy, landlock }
     }
 
@@ -46,10 +51,7 @@ impl Lockdown {
             landlock: self.landlock,
             seccomp: calls.enforce().then_some(calls),
         };
-        ACTIONS
-            .iter()
-            .map(|action| action.denied(&layers))
-            .collect()
+        layers.report()
     }
 }
 
@@ -59,6 +61,23 @@ struct Layers {
     limits: bool,
     landlock: Option<ABI>,
     seccomp: Option<Calls>,
+}
+
+impl Layers {
+    fn report(&self) -> Vec<Denied> {
+        ACTIONS.iter().map(|action| action.denied(self)).collect()
+    }
+}
+
+/// Root without capabilities is somebody who owns many files.
+fn drop_capabilities() {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    let _ = rustix::thread::set_capabilities(None, sets);
 }
 
 /// The actions of a report that nothing denies, as a complaint.
@@ -77,130 +96,15 @@ pub fn complaint(report: &[Denied]) -> Option<String> {
     })
 }
 
-/// What a lock-down must deny.
-struct Action {
-    name: &'static str,
-    /// It needs one of these calls. One that is allowed under a condition is denied to it: the
-    /// condition is there for this action.
-    calls: &'static [c_long],
-    /// From this ABI on Landlock denies it.
-    landlock: Option<ABI>,
-    /// A resource limit denies it to all but root.
-    limited: bool,
-}
-
-impl Action {
-    fn denied(&self, layers: &Layers) -> Denied {
-        let filter = layers.seccomp;
-        let filtered =
-            filter.is_some_and(|calls| !self.calls.iter().any(|call| calls.is_free(*call)));
-        let restricted =
-            matches!((self.landlock, layers.landlock), (Some(from), Some(abi)) if abi >= from);
-        let layers: Vec<&str> = [
-            (filtered, "seccomp"),
-            (restricted, "landlock"),
-            (self.limited && layers.limits, "rlimit"),
-        ]
-        .into_iter()
-        .filter_map(|(denies, layer)| denies.then_some(layer))
-        .collect();
-        Denied {
-            action: self.name.to_owned(),
-            layer: (!layers.is_empty()).then(|| layers.join(", ")),
-        }
-    }
-}
-
-const fn action(
-    name: &'static str,
-    calls: &'static [c_long],
-    landlock: Option<ABI>,
-    limited: bool,
-) -> Action {
-    Action {
-        name,
-        calls,
-        landlock,
-        limited,
-    }
-}
-
-/// The list; the host's status shows it. For a script `open` is of what is not its own.
-const ACTIONS: [Action; 11] = [
-    action(
-        "open",
-        &[
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_open,
-            libc::SYS_openat,
-            libc::SYS_openat2,
-        ],
-        Some(ABI::V1),
-        false,
-    ),
-    action(
-        "socket",
-        &[libc::SYS_socket, libc::SYS_socketpair],
-        None,
-        false,
-    ),
-    action("connect", &[libc::SYS_connect], Some(ABI::V4), false),
-    // What connects without `connect`.
-    action(
-        "fastopen",
-        &[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg],
-        None,
-        false,
-    ),
-    action("bind", &[libc::SYS_bind], Some(ABI::V4), false),
-    action(
-        "execve",
-        &[libc::SYS_execve, libc::SYS_execveat],
-        Some(ABI::V1),
-        false,
-    ),
-    action(
-        "fork",
-        &[
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_fork,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_vfork,
-            libc::SYS_clone,
-            libc::SYS_clone3,
-        ],
-        None,
-        true,
-    ),
-    action("ptrace", &[libc::SYS_ptrace], Some(ABI::V1), false),
-    action(
-        "kill",
-        &[libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill],
-        Some(ABI::V6),
-        false,
-    ),
-    action(
-        "process_vm_readv",
-        &[libc::SYS_process_vm_readv, libc::SYS_process_vm_writev],
-        Some(ABI::V1),
-        false,
-    ),
-    action(
-        "mmap exec",
-        &[libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect],
-        None,
-        false,
-    ),
-];
-
 /// Limits and flags of the process. Whether forking is limited: root is exempt.
-///
-/// The size of files is not limited: standard error may be one, where the limit would turn a
-/// message into a death without a word.
 fn limit(policy: &Policy) -> bool {
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = lower(Resource::Core, 0);
     let _ = lower(Resource::Nofile, policy.descriptors);
+    // Standard error is a pipe of the host's: no last word dies of this.
+    if policy.writable.is_empty() {
+        let _ = lower(Resource::Fsize, 0);
+    }
     if let Some(bytes) = policy.memory {
         let _ = lower(Resource::Data, bytes);
     }
@@ -247,6 +151,23 @@ fn restrict(policy: &Policy) -> Option<ABI> {
             _ => None,
         },
     }
+}
+
+/// The version of the kernel's Landlock, tried out in a thread that ends with what it was denied.
+pub fn landlock_version() -> Option<i32> {
+    let attempt = std::thread::spawn(|| {
+        let rules = Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI::V1))
+            .ok()?;
+        match rules.create().ok()?.restrict_self().ok()?.landlock {
+            LandlockStatus::Available {
+                effective_abi,
+                kernel_abi,
+            } => Some(kernel_abi.unwrap_or(effective_abi as i32)),
+            _ => None,
+        }
+    });
+    attempt.join().ok()?
 }
 
 /// What nobody may do in a folder of its own: it is for files. Devices and links would reach

@@ -51,7 +51,7 @@ pub(super) fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<u8> {
-    let control = take_stdin()?;
+    let control = walls::inherit()?;
     // A script that hangs does not see its host go. This is bound to the host's thread that has
     // started us: its main thread, which lives as long as the host does.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -92,14 +92,6 @@ fn serve(
         Some(complaint) => process.refuse(&complaint),
         None => process.run(),
     }
-}
-
-/// The control socket, which is standard input; nothing is left there to be read by accident.
-fn take_stdin() -> io::Result<OwnedFd> {
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    Ok(control)
 }
 
 /// Whether the other end of a socket is closed, whatever is left to be read.

@@ -27,8 +27,12 @@ pub(crate) struct Moonport {
     options: Vec<String>,
     /// For the scripts.
     words: Vec<String>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
     /// Nobody reads its standard error.
     unheard: bool,
+    /// How many descriptors each of its processes may have.
+    descriptors: Option<u64>,
 }
 
 /// Where a host lives: its folder, and an address that no other test has.
@@ -51,7 +55,9 @@ impl Moonport {
             scripts: Vec::new(),
             options: Vec::new(),
             words: Vec::new(),
+            variables: Vec::new(),
             unheard: false,
+            descriptors: None,
         }
     }
 
@@ -89,9 +95,21 @@ impl Moonport {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Closes the other end of its standard error.
     pub(crate) fn unheard(mut self) -> Self {
         self.unheard = true;
+        self
+    }
+
+    /// Lets each of its processes have so many descriptors.
+    pub(crate) fn descriptors(mut self, most: u64) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -121,10 +139,22 @@ impl Moonport {
     pub(crate) fn launch(&self) -> Process {
         let mut command = self.place.moonport(["run"]);
         command
+            .envs(self.variables.iter().cloned())
             .args(&self.options)
             .args(&self.scripts)
             .arg("--")
             .args(&self.words);
+        if let Some(most) = self.descriptors {
+            let mut limited = Command::new("sh");
+            let limit = format!("ulimit -n {most} && exec \"$@\"");
+            limited
+                .args(["-c", &limit, "sh"])
+                .arg(command.get_program());
+            command = {
+                limited.args(command.get_args());
+                limited
+            };
+        }
         if self.unheard {
             Process::start_unheard(&mut command)
         } else {
@@ -236,15 +266,21 @@ impl Host {
         [vec![self.process.pid()], self.process.children()].concat()
     }
 
-    /// Kills one of its children by the name of its role.
+    /// One of its children by the name of its role.
     #[track_caller]
-    pub(crate) fn kill_child(&self, role: &str) {
+    pub(crate) fn child(&self, role: &str) -> u32 {
         let is_it = |pid: &u32| {
             let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             name.starts_with(role.as_bytes())
         };
         let children = self.process.children();
-        let pid = children.into_iter().find(is_it).unwrap();
+        children.into_iter().find(is_it).unwrap()
+    }
+
+    /// Kills one of its children by the name of its role.
+    #[track_caller]
+    pub(crate) fn kill_child(&self, role: &str) {
+        let pid = self.child(role);
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
     }
@@ -257,6 +293,7 @@ impl Host {
             who,
             port: place.port,
             secret: None,
+            server_key: None,
         }
     }
 
@@ -288,11 +325,18 @@ pub(crate) struct Client<'a> {
     who: Key,
     port: u16,
     secret: Option<String>,
+    /// The host's key that it knows; else it is told the current one.
+    server_key: Option<String>,
 }
 
 impl Client<'_> {
     pub(crate) fn secret(mut self, secret: &str) -> Self {
         self.secret = Some(secret.to_owned());
+        self
+    }
+
+    pub(crate) fn server_key(mut self, key: &str) -> Self {
+        self.server_key = Some(key.to_owned());
         self
     }
 
@@ -311,7 +355,8 @@ impl Client<'_> {
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);
-        command.args(["--server-key", &self.place.host_key()]);
+        let server_key = self.server_key.unwrap_or_else(|| self.place.host_key());
+        command.args(["--server-key", &server_key]);
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);

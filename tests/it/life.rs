@@ -63,10 +63,11 @@ fn a_long_list_of_keys_is_told_whole() {
                 key,
                 scope: Scope::Any,
                 label: Some(format!("machine number {number}")),
+                imported: false,
             }
         };
         let all: Vec<_> = (0..3000).map(accept).collect();
-        store.apply(now, &all).unwrap();
+        store.apply(now, &keystore::Actor::Host, &all).unwrap();
     }
     let host = place.start();
     assert_eq!(host.keys().len(), 3000);

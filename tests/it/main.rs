@@ -10,11 +10,16 @@
 
 mod a12peer;
 mod attacks;
+mod backup;
+mod crowd;
 mod docs;
 mod enrol;
+mod exchange;
 mod faults;
+mod flood;
 mod hello;
 mod host;
+mod hostkeys;
 mod interop;
 mod key;
 mod layers;
@@ -23,6 +28,8 @@ mod listen;
 mod mistakes;
 mod process;
 mod repository;
+mod sandbox;
+mod servers;
 mod source;
 mod streams;
 mod users;

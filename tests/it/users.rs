@@ -244,7 +244,7 @@ fn end(process: &Child, signal: Signal) {
 }
 
 /// Runs a command on a terminal of its own, where there is a program that has one.
-fn on_a_terminal(command: &Command) -> Option<Process> {
+pub(crate) fn on_a_terminal(command: &Command) -> Option<Process> {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_str().unwrap())

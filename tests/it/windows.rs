@@ -75,6 +75,7 @@ fn a_script_hears_what_its_window_does() {
 #[test]
 fn a_later_secret_replaces_the_one_before_and_its_window() {
     let mut host = host(&format!("{LISTEN}\ntarget_input(listener, '2:first')"));
+    host.process.expect("window\topened\t2");
     let mut anna = host.client(ANNA).secret("first").connect();
     anna.expect("welcome");
     anna.say("1:second");

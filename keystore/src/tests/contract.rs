@@ -71,15 +71,13 @@ contract! {
 
 fn a_key_is_known_where_it_is_accepted(bench: &mut dyn Bench) {
     let known = |store: &dyn Keystore, scope, n| {
-        store
-            .lookup(at(0), &name(scope), &key(n))
-            .unwrap()
-            .is_some()
+        store.lookup(at(0), &name(scope), &key(n)).unwrap().is_ok()
     };
     bench
         .store()
         .apply(
             at(0),
+            &ADMIN,
             &[accept(1, "door"), accept(2, "*"), accept(1, "gate")],
         )
         .unwrap();
@@ -95,8 +93,15 @@ fn a_key_is_known_where_it_is_accepted(bench: &mut dyn Bench) {
         let scopes = [Scope::Name(name("door")), Scope::Name(name("gate"))];
         assert_eq!(entry.scopes, scopes.into());
         assert_eq!(
-            (entry.added_ms, entry.window, entry.label),
-            (at(0).wall_ms, None, None)
+            (entry.added, entry.label),
+            (
+                Added {
+                    at_ms: at(0).wall_ms,
+                    how: How::Named,
+                    by: ADMIN
+                },
+                None
+            )
         );
         bench.reopen();
     }
@@ -109,6 +114,7 @@ fn a_label_stays_until_another_is_given(bench: &mut dyn Bench) {
             key: key(1),
             scope,
             label: label.map(Into::into),
+            imported: false,
         }
     };
     for (given, then) in [
@@ -117,7 +123,10 @@ fn a_label_stays_until_another_is_given(bench: &mut dyn Bench) {
         (None, Some("a")),
         (Some("b"), Some("b")),
     ] {
-        bench.store().apply(at(0), &[labelled(given)]).unwrap();
+        bench
+            .store()
+            .apply(at(0), &ADMIN, &[labelled(given)])
+            .unwrap();
         bench.reopen();
         let entry = bench.store().entries().unwrap().remove(0);
         assert_eq!(entry.label.as_deref(), then);
@@ -130,9 +139,10 @@ fn a_label_that_cannot_be_shown_is_refused(bench: &mut dyn Bench) {
             key: key(1),
             scope: Scope::Any,
             label: Some(label),
+            imported: false,
         };
         assert!(matches!(
-            bench.store().apply(at(0), &[change]),
+            bench.store().apply(at(0), &ADMIN, &[change]),
             Err(ApplyError::Label)
         ));
     }
@@ -141,7 +151,10 @@ fn a_label_that_cannot_be_shown_is_refused(bench: &mut dyn Bench) {
 
 fn entries_have_a_stable_order(bench: &mut dyn Bench) {
     for n in [5, 3, 9, 1] {
-        bench.store().apply(at(n), &[accept(n, "door")]).unwrap();
+        bench
+            .store()
+            .apply(at(n), &ADMIN, &[accept(n, "door")])
+            .unwrap();
     }
     let before = bench.store().entries().unwrap();
     bench.reopen();
@@ -154,10 +167,11 @@ fn a_removed_key_is_known_nowhere(bench: &mut dyn Bench) {
         .store()
         .apply(
             at(0),
+            &ADMIN,
             &[accept(1, "door"), accept(1, "*"), accept(2, "door")],
         )
         .unwrap();
-    bench.store().apply(at(1), &[remove(1)]).unwrap();
+    bench.store().apply(at(1), &ADMIN, &[remove(1)]).unwrap();
     bench.reopen();
     let store = bench.store();
     assert!(!is_known(store, at(1), 1) && is_known(store, at(1), 2));
@@ -167,10 +181,10 @@ fn a_removed_key_is_known_nowhere(bench: &mut dyn Bench) {
 fn changes_are_made_all_or_none(bench: &mut dyn Bench) {
     bench
         .store()
-        .apply(at(0), &[accept(1, "door"), open(7, 3)])
+        .apply(at(0), &ADMIN, &[accept(1, "door"), open(7, 3)])
         .unwrap();
     let before = seen(bench.store(), at(0));
-    let watch = bench.store().watch();
+    let watch = bench.store().watch(Box::new(|| ()));
     let changes = [
         accept(2, "door"),
         remove(1),
@@ -179,11 +193,11 @@ fn changes_are_made_all_or_none(bench: &mut dyn Bench) {
         enrol(7, 6),
     ];
     assert!(matches!(
-        bench.store().apply(at(0), &changes),
+        bench.store().apply(at(0), &ADMIN, &changes),
         Err(ApplyError::WindowShut)
     ));
     assert_eq!(seen(bench.store(), at(0)), before);
-    assert!(watch.try_recv().is_err());
+    assert_eq!(told(&watch), []);
     bench.reopen();
     assert_eq!(seen(bench.store(), at(0)), before);
 }
@@ -195,7 +209,10 @@ fn groups_are_independent_of_each_other(bench: &mut dyn Bench) {
         &[remove(1)],
         &[accept(3, "door")],
     ];
-    let results = bench.store().apply_each(at(0), &groups).unwrap();
+    let results = bench
+        .store()
+        .apply_each(at(0), &super::groups(&groups))
+        .unwrap();
     let epochs: Vec<_> = results
         .into_iter()
         .map(|r| r.ok().map(|Epoch(n)| n))
@@ -210,26 +227,32 @@ fn groups_are_independent_of_each_other(bench: &mut dyn Bench) {
 fn a_change_that_changes_nothing_leaves_the_epoch(bench: &mut dyn Bench) {
     let first = bench
         .store()
-        .apply(at(0), &[accept(1, "door"), open(7, 1), close(7)])
+        .apply(at(0), &ADMIN, &[accept(1, "door"), open(7, 1), close(7)])
         .unwrap();
     assert_eq!(first, Epoch(3));
-    let watch = bench.store().watch();
+    let watch = bench.store().watch(Box::new(|| ()));
     for change in [accept(1, "door"), close(7), enrol(7, 1)] {
-        assert_eq!(bench.store().apply(at(1), &[change]).unwrap(), first);
+        assert_eq!(
+            bench.store().apply(at(1), &ADMIN, &[change]).unwrap(),
+            first
+        );
     }
-    assert_eq!(bench.store().apply(at(1), &[]).unwrap(), first);
-    assert!(watch.try_recv().is_err());
+    assert_eq!(bench.store().apply(at(1), &ADMIN, &[]).unwrap(), first);
+    assert_eq!(told(&watch), []);
     bench.reopen();
     assert_eq!(
-        bench.store().apply(at(2), &[accept(2, "door")]).unwrap(),
+        bench
+            .store()
+            .apply(at(2), &ADMIN, &[accept(2, "door")])
+            .unwrap(),
         Epoch(4)
     );
 }
 
 fn watchers_are_told_everything_in_order(bench: &mut dyn Bench) {
     let store = bench.store();
-    let gone = store.watch();
-    let watch = store.watch();
+    let gone = store.watch(Box::new(|| ()));
+    let watch = store.watch(Box::new(|| ()));
     drop(gone);
     let changes = [
         accept(1, "door"),
@@ -238,26 +261,37 @@ fn watchers_are_told_everything_in_order(bench: &mut dyn Bench) {
         enrol(7, 3),
         remove(2),
     ];
-    store.apply(at(0), &changes[..2]).unwrap();
+    store.apply(at(0), &ADMIN, &changes[..2]).unwrap();
     changes[2..].iter().for_each(|change| {
-        store.apply(at(0), std::slice::from_ref(change)).unwrap();
+        store
+            .apply(at(0), &ADMIN, std::slice::from_ref(change))
+            .unwrap();
     });
-    let told: Vec<_> = watch.try_iter().collect();
-    let expected: Vec<_> = (1..).map(Epoch).zip(changes).collect();
-    assert_eq!(told, expected);
-    store.apply(at(0), &[open(8, 2)]).unwrap();
+    let as_told = |(epoch, change)| Told {
+        epoch: Epoch(epoch),
+        by: ADMIN,
+        change,
+    };
+    let expected: Vec<_> = (1..).zip(changes).map(as_told).collect();
+    assert_eq!(told(&watch), expected);
+    store.apply(at(0), &ADMIN, &[open(8, 2)]).unwrap();
     store.settle(at(11 * MINUTE)).unwrap();
     let expired = Change::CloseWindow {
         window: WindowId(8),
         why: WindowEnd::Expired,
     };
-    assert_eq!(watch.try_iter().last(), Some((Epoch(7), expired)));
+    let by_time = Told {
+        epoch: Epoch(7),
+        by: Actor::Host,
+        change: expired,
+    };
+    assert_eq!(told(&watch).pop(), Some(by_time));
 }
 
 fn a_window_lets_in_as_many_as_it_says(bench: &mut dyn Bench) {
-    bench.store().apply(at(0), &[open(7, 2)]).unwrap();
+    bench.store().apply(at(0), &ADMIN, &[open(7, 2)]).unwrap();
     for n in 1..=4 {
-        let result = bench.store().apply(at(n), &[enrol(7, n)]);
+        let result = bench.store().apply(at(n), &ADMIN, &[enrol(7, n)]);
         assert_eq!(result.is_ok(), n <= 2);
         bench.reopen();
         assert_eq!(
@@ -273,62 +307,67 @@ fn a_window_lets_in_as_many_as_it_says(bench: &mut dyn Bench) {
         .lookup(at(4), &name("door"), &key(1))
         .unwrap()
         .unwrap();
-    assert_eq!((entry.window, entry.label), (Some(WindowId(7)), None));
+    let added = Added {
+        at_ms: at(1).wall_ms,
+        how: How::Window(WindowId(7)),
+        by: ADMIN,
+    };
+    assert_eq!((entry.added, entry.label), (added, None));
     assert!(
         bench
             .store()
             .lookup(at(4), &name("gate"), &key(1))
             .unwrap()
-            .is_none()
+            .is_err()
     );
 }
 
 fn a_known_key_spends_nothing(bench: &mut dyn Bench) {
     bench
         .store()
-        .apply(at(0), &[open(7, 2), accept(5, "*"), enrol(7, 1)])
+        .apply(at(0), &ADMIN, &[open(7, 2), accept(5, "*"), enrol(7, 1)])
         .unwrap();
     let before = seen(bench.store(), at(0));
     for n in [1, 5, 1] {
-        bench.store().apply(at(1), &[enrol(7, n)]).unwrap();
+        bench.store().apply(at(1), &ADMIN, &[enrol(7, n)]).unwrap();
         assert_eq!(left(bench.store(), at(1), 7), 1);
     }
     assert_eq!(seen(bench.store(), at(0)), before);
     // A reply that was lost is asked for again, ended window or not.
-    bench.store().apply(at(2), &[enrol(7, 2)]).unwrap();
+    bench.store().apply(at(2), &ADMIN, &[enrol(7, 2)]).unwrap();
     bench
         .store()
-        .apply(at(3), &[enrol(7, 1), enrol(7, 2)])
+        .apply(at(3), &ADMIN, &[enrol(7, 1), enrol(7, 2)])
         .unwrap();
 }
 
 fn i5_a_removed_key_does_not_come_back_by_a_window_that_was_open(bench: &mut dyn Bench) {
     bench
         .store()
-        .apply(at(0), &[accept(1, "gate"), open(7, 5)])
+        .apply(at(0), &ADMIN, &[accept(1, "gate"), open(7, 5)])
         .unwrap();
-    bench.store().apply(at(1), &[remove(1)]).unwrap();
+    bench.store().apply(at(1), &ADMIN, &[remove(1)]).unwrap();
     bench.reopen();
-    let again = bench.store().apply(at(2), &[enrol(7, 1)]);
+    let again = bench.store().apply(at(2), &ADMIN, &[enrol(7, 1)]);
     assert!(matches!(again, Err(ApplyError::WindowShut)));
     // An admin can change his mind.
     bench
         .store()
-        .apply(at(3), &[accept(1, "gate"), enrol(7, 1)])
+        .apply(at(3), &ADMIN, &[accept(1, "gate"), enrol(7, 1)])
         .unwrap();
 }
 
 fn i5_a_removed_key_does_not_come_back_by_the_window_it_came_by(bench: &mut dyn Bench) {
     bench
         .store()
-        .apply(at(0), &[open(7, 2), enrol(7, 1), enrol(7, 2)])
+        .apply(at(0), &ADMIN, &[open(7, 2), enrol(7, 1), enrol(7, 2)])
         .unwrap();
-    bench.store().apply(at(1), &[remove(1)]).unwrap();
+    bench.store().apply(at(1), &ADMIN, &[remove(1)]).unwrap();
     bench.reopen();
-    let again = bench.store().apply(at(2), &[enrol(7, 1)]);
+    let again = bench.store().apply(at(2), &ADMIN, &[enrol(7, 1)]);
     assert!(matches!(again, Err(ApplyError::WindowShut)));
     assert!(!is_known(bench.store(), at(2), 1));
-    bench.store().apply(at(2), &[enrol(7, 2)]).unwrap();
+    bench.store().apply(at(2), &ADMIN, &[enrol(7, 2)]).unwrap();
 }
 
 fn a_window_opened_after_a_removal_lets_the_key_in(bench: &mut dyn Bench) {
@@ -336,22 +375,23 @@ fn a_window_opened_after_a_removal_lets_the_key_in(bench: &mut dyn Bench) {
         .store()
         .apply(
             at(0),
+            &ADMIN,
             &[accept(1, "door"), open(7, 2), remove(1), open(8, 2)],
         )
         .unwrap();
-    bench.store().apply(at(1), &[enrol(8, 1)]).unwrap();
+    bench.store().apply(at(1), &ADMIN, &[enrol(8, 1)]).unwrap();
     assert!(is_known(bench.store(), at(1), 1));
 }
 
 fn a_window_that_is_over_is_shut(bench: &mut dyn Bench) {
-    bench.store().apply(at(0), &[open(7, 5)]).unwrap();
+    bench.store().apply(at(0), &ADMIN, &[open(7, 5)]).unwrap();
     bench
         .store()
-        .apply(at(10 * MINUTE - 1), &[enrol(7, 1)])
+        .apply(at(10 * MINUTE - 1), &ADMIN, &[enrol(7, 1)])
         .unwrap();
     assert_eq!(left(bench.store(), at(10 * MINUTE - 1), 7), 4);
     assert_eq!(left(bench.store(), at(10 * MINUTE), 7), 0);
-    let late = bench.store().apply(at(10 * MINUTE), &[enrol(7, 2)]);
+    let late = bench.store().apply(at(10 * MINUTE), &ADMIN, &[enrol(7, 2)]);
     assert!(matches!(late, Err(ApplyError::WindowShut)));
     let window = find(bench.store(), at(10 * MINUTE), 7).unwrap();
     assert_eq!(window.ended, Some((WindowEnd::Expired, at(10 * MINUTE))));
@@ -360,7 +400,7 @@ fn a_window_that_is_over_is_shut(bench: &mut dyn Bench) {
 fn an_ended_window_is_kept_for_a_day(bench: &mut dyn Bench) {
     bench
         .store()
-        .apply(at(0), &[open(7, 5), enrol(7, 1), close(7)])
+        .apply(at(0), &ADMIN, &[open(7, 5), enrol(7, 1), close(7)])
         .unwrap();
     for ms in [0, DAY - 1] {
         bench.store().settle(at(ms)).unwrap();
@@ -376,7 +416,7 @@ fn an_ended_window_is_kept_for_a_day(bench: &mut dyn Bench) {
     bench.reopen();
     assert_eq!(bench.store().window_secret(WindowId(7)).unwrap(), None);
     assert!(matches!(
-        bench.store().apply(at(DAY), &[enrol(7, 1)]),
+        bench.store().apply(at(DAY), &ADMIN, &[enrol(7, 1)]),
         Err(ApplyError::NoSuchWindow)
     ));
     assert!(is_known(bench.store(), at(DAY), 1));
@@ -392,10 +432,10 @@ fn two_open_windows_of_a_name_do_not_share_a_secret(bench: &mut dyn Bench) {
     };
     bench
         .store()
-        .apply(at(0), &[again(1, "door"), again(2, "gate")])
+        .apply(at(0), &ADMIN, &[again(1, "door"), again(2, "gate")])
         .unwrap();
     bench.reopen();
-    let taken = bench.store().apply(at(0), &[again(3, "door")]);
+    let taken = bench.store().apply(at(0), &ADMIN, &[again(3, "door")]);
     assert!(matches!(taken, Err(ApplyError::SecretTaken)));
     let replaced = Change::CloseWindow {
         window: WindowId(1),
@@ -403,11 +443,11 @@ fn two_open_windows_of_a_name_do_not_share_a_secret(bench: &mut dyn Bench) {
     };
     bench
         .store()
-        .apply(at(0), &[replaced, again(3, "door")])
+        .apply(at(0), &ADMIN, &[replaced, again(3, "door")])
         .unwrap();
     bench
         .store()
-        .apply(at(11 * MINUTE), &[again(4, "door")])
+        .apply(at(11 * MINUTE), &ADMIN, &[again(4, "door")])
         .unwrap();
 }
 
@@ -416,6 +456,7 @@ fn opening_a_window_again_replaces_it(bench: &mut dyn Bench) {
     store
         .apply(
             at(0),
+            &ADMIN,
             &[open(7, 1), accept(9, "gate"), remove(9), enrol(7, 1)],
         )
         .unwrap();
@@ -423,7 +464,9 @@ fn opening_a_window_again_replaces_it(bench: &mut dyn Bench) {
         secret: secret("another"),
         ..window(7, 2)
     };
-    store.apply(at(1), &[Change::OpenWindow(next)]).unwrap();
+    store
+        .apply(at(1), &ADMIN, &[Change::OpenWindow(next)])
+        .unwrap();
     bench.reopen();
     assert_eq!(left(bench.store(), at(1), 7), 2);
     assert_eq!(
@@ -432,7 +475,7 @@ fn opening_a_window_again_replaces_it(bench: &mut dyn Bench) {
     );
     bench
         .store()
-        .apply(at(1), &[enrol(7, 2), enrol(7, 9)])
+        .apply(at(1), &ADMIN, &[enrol(7, 2), enrol(7, 9)])
         .unwrap();
 }
 
@@ -441,20 +484,23 @@ fn guesses_end_a_window_whose_secret_a_person_made_up(bench: &mut dyn Bench) {
         human: true,
         ..window(1, 5)
     });
-    bench.store().apply(at(0), &[human, open(2, 5)]).unwrap();
+    bench
+        .store()
+        .apply(at(0), &ADMIN, &[human, open(2, 5)])
+        .unwrap();
     let guess = |id, more| Change::Guesses {
         window: WindowId(id),
         more,
     };
     bench
         .store()
-        .apply(at(1), &[guess(1, 199), guess(2, 199)])
+        .apply(at(1), &ADMIN, &[guess(1, 199), guess(2, 199)])
         .unwrap();
     bench.reopen();
     assert_eq!(left(bench.store(), at(1), 1), 5);
     bench
         .store()
-        .apply(at(2), &[guess(1, 1), guess(2, u32::MAX)])
+        .apply(at(2), &ADMIN, &[guess(1, 1), guess(2, u32::MAX)])
         .unwrap();
     bench.reopen();
     let ended = find(bench.store(), at(2), 1).unwrap().ended;
@@ -471,7 +517,7 @@ fn a_window_is_found_by_name_and_secret(bench: &mut dyn Bench) {
     };
     bench
         .store()
-        .apply(at(0), &[with(1, "a"), with(2, "aa"), enrol(1, 1)])
+        .apply(at(0), &ADMIN, &[with(1, "a"), with(2, "aa"), enrol(1, 1)])
         .unwrap();
     bench.reopen();
     let find = |store: &dyn Keystore, now, text| {
@@ -489,9 +535,9 @@ fn a_window_is_found_by_name_and_secret(bench: &mut dyn Bench) {
         .unwrap();
     assert_eq!(elsewhere, None);
     // One that has ended is found too, or a restart would open it anew; an open one comes first.
-    bench.store().apply(at(2), &[close(1)]).unwrap();
+    bench.store().apply(at(2), &ADMIN, &[close(1)]).unwrap();
     assert_eq!(find(bench.store(), at(2), "a"), Some(1));
-    bench.store().apply(at(2), &[with(3, "a")]).unwrap();
+    bench.store().apply(at(2), &ADMIN, &[with(3, "a")]).unwrap();
     assert_eq!(find(bench.store(), at(2), "a"), Some(3));
     assert_eq!(find(bench.store(), at(DAY + DAY), "a"), None);
 }
@@ -499,15 +545,15 @@ fn a_window_is_found_by_name_and_secret(bench: &mut dyn Bench) {
 fn unknown_keys_and_windows_are_named_so(bench: &mut dyn Bench) {
     let store = bench.store();
     assert!(matches!(
-        store.apply(at(0), &[remove(1)]),
+        store.apply(at(0), &ADMIN, &[remove(1)]),
         Err(ApplyError::NoSuchKey)
     ));
     assert!(matches!(
-        store.apply(at(0), &[enrol(1, 1)]),
+        store.apply(at(0), &ADMIN, &[enrol(1, 1)]),
         Err(ApplyError::NoSuchWindow)
     ));
     assert!(matches!(
-        store.apply(at(0), &[close(1)]),
+        store.apply(at(0), &ADMIN, &[close(1)]),
         Err(ApplyError::NoSuchWindow)
     ));
     let guess = Change::Guesses {
@@ -515,15 +561,21 @@ fn unknown_keys_and_windows_are_named_so(bench: &mut dyn Bench) {
         more: 1,
     };
     assert!(matches!(
-        store.apply(at(0), &[guess]),
+        store.apply(at(0), &ADMIN, &[guess]),
         Err(ApplyError::NoSuchWindow)
     ));
 }
 
 fn no_window_can_be_opened_behind_the_clock(bench: &mut dyn Bench) {
-    bench.store().apply(at(MINUTE), &[open(1, 1)]).unwrap();
+    bench
+        .store()
+        .apply(at(MINUTE), &ADMIN, &[open(1, 1)])
+        .unwrap();
     bench.reopen();
-    let error = bench.store().apply(at(0), &[open(2, 1)]).unwrap_err();
+    let error = bench
+        .store()
+        .apply(at(0), &ADMIN, &[open(2, 1)])
+        .unwrap_err();
     assert!(matches!(
         error,
         ApplyError::ClockSetBack { behind_ms: MINUTE }
@@ -532,6 +584,6 @@ fn no_window_can_be_opened_behind_the_clock(bench: &mut dyn Bench) {
     // Keys do not depend on the clock.
     bench
         .store()
-        .apply(at(0), &[accept(1, "door"), remove(1)])
+        .apply(at(0), &ADMIN, &[accept(1, "door"), remove(1)])
         .unwrap();
 }

@@ -67,7 +67,7 @@ fn child() {
     let mut out = io::stdout();
     for i in calls_in(&mut store).. {
         let (now, changes) = call(i);
-        store.apply(now, &changes).unwrap();
+        store.apply(now, &ADMIN, &changes).unwrap();
         if writeln!(out, "ack {}", i + 1)
             .and_then(|()| out.flush())
             .is_err()
@@ -88,7 +88,7 @@ fn i6_a_kill_while_it_begins_leaves_a_store_that_opens() {
         child.wait().unwrap();
         let mut store = sled(&dir, at(0));
         let calls = calls_in(&mut store);
-        store.apply(call(calls).0, &call(calls).1).unwrap();
+        store.apply(call(calls).0, &ADMIN, &call(calls).1).unwrap();
     }
 }
 
@@ -155,7 +155,7 @@ fn i6_acknowledged_changes_survive_kill_9() {
         );
         for i in calls_in(&mut expected)..calls {
             let (now, changes) = call(i);
-            expected.apply(now, &changes).unwrap();
+            expected.apply(now, &ADMIN, &changes).unwrap();
         }
         let now = call(calls).0;
         assert_eq!(seen(&store, now), seen(&expected, now), "round {round}");

@@ -17,7 +17,7 @@ fn thirty(dir: &TempDir) -> Vec<Seen> {
             1 => open(n, 2),
             _ => enrol(n - 1, n),
         };
-        store.apply(at(n), &[change]).unwrap();
+        store.apply(at(n), &ADMIN, &[change]).unwrap();
         all.push(seen(&store, at(30)));
     }
     all
@@ -109,7 +109,9 @@ fn i6_a_write_that_was_torn_is_there_whole_or_not_at_all() {
     let mut store = sled(&dir, at(0));
     for n in 0..200 {
         let scopes = (0..random.below(40)).map(|scope| accept(n, &format!("{scope:030}")));
-        store.apply(at(0), &scopes.collect::<Vec<_>>()).unwrap();
+        store
+            .apply(at(0), &ADMIN, &scopes.collect::<Vec<_>>())
+            .unwrap();
     }
     let (mut whole, mut not_at_all) = (0, 0);
     for round in 0..60 {
@@ -124,7 +126,7 @@ fn i6_a_write_that_was_torn_is_there_whole_or_not_at_all() {
         let changes: Vec<_> = (0..rows)
             .map(|n| accept(1000 + round * 60 + n, "door"))
             .collect();
-        store.apply(at(0), &changes).unwrap();
+        store.apply(at(0), &ADMIN, &changes).unwrap();
         let (new, after) = (fs::read(&db).unwrap(), seen(&store, at(0)));
 
         // Beyond the old end there were zeros.
@@ -159,7 +161,7 @@ fn an_older_store_under_a_newer_note_is_told() {
     let (store, saved) = (dir.path().join("state/store"), backup.path().join("store"));
     log::copy(&store, &saved).unwrap();
     sled(&dir, at(0))
-        .apply(at(0), &[accept(1, "door")])
+        .apply(at(0), &ADMIN, &[accept(1, "door")])
         .unwrap();
     fs::remove_dir_all(&store).unwrap();
     let opened = || Sled::open(&state_directory(&dir), at(0));
@@ -236,19 +238,21 @@ fn i6_a_store_that_failed_to_write_is_shut_until_it_is_opened_again() {
     let dir = TempDir::new().unwrap();
     let mut store = sled(&dir, at(0));
     store
-        .apply(at(0), &[accept(1, "door"), open(7, 2)])
+        .apply(at(0), &ADMIN, &[accept(1, "door"), open(7, 2)])
         .unwrap();
     let (pipe, _) = rustix::pipe::pipe().unwrap();
     store.break_sync(pipe.into());
-    let watch = store.watch();
-    let error = store.apply(at(1), &[accept(2, "door")]).unwrap_err();
+    let watch = store.watch(Box::new(|| ()));
+    let error = store
+        .apply(at(1), &ADMIN, &[accept(2, "door")])
+        .unwrap_err();
     assert!(
         matches!(error, ApplyError::Store(StoreError::Io(_))),
         "{error}"
     );
-    assert!(watch.try_recv().is_err());
+    assert_eq!(told(&watch), []);
     assert!(matches!(
-        store.apply(at(1), &[]),
+        store.apply(at(1), &ADMIN, &[]),
         Err(ApplyError::Store(StoreError::Shut(_)))
     ));
     assert!(matches!(store.entries(), Err(StoreError::Shut(_))));
@@ -282,7 +286,11 @@ fn full_child() {
     let mut store = Sled::open(&Directory::open(&state).unwrap(), at(0)).unwrap();
     let mut known = 0;
     let error = loop {
-        match store.apply(at(0), &[accept(known, "door"), accept(known, "gate")]) {
+        match store.apply(
+            at(0),
+            &ADMIN,
+            &[accept(known, "door"), accept(known, "gate")],
+        ) {
             Ok(_) => known += 1,
             Err(error) => break error,
         }
@@ -296,10 +304,14 @@ fn full_child() {
         assert_eq!(store.entries().unwrap().len() as u64, known);
         assert!(
             store
-                .apply(at(0), &[accept(known, "door"), accept(known, "gate")])
+                .apply(
+                    at(0),
+                    &ADMIN,
+                    &[accept(known, "door"), accept(known, "gate")]
+                )
                 .is_err()
         );
-        store.apply(at(0), &[accept(0, "door")]).unwrap();
+        store.apply(at(0), &ADMIN, &[accept(0, "door")]).unwrap();
     } else {
         // It was met while writing.
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
@@ -310,7 +322,9 @@ fn full_child() {
         fs::remove_file(&ballast).unwrap();
         let mut store = Sled::open(&Directory::open(&state).unwrap(), at(0)).unwrap();
         assert_eq!(store.entries().unwrap().len() as u64, known);
-        store.apply(at(0), &[accept(known, "door")]).unwrap();
+        store
+            .apply(at(0), &ADMIN, &[accept(known, "door")])
+            .unwrap();
     }
     println!("filled with {known} keys.");
 }
@@ -342,7 +356,9 @@ fn i6_a_file_that_may_not_grow_loses_nothing() {
     let found = store.entries().unwrap();
     assert!(found.len() as u64 == known || found.len() as u64 == known + 1);
     assert!(found.iter().all(|entry| entry.scopes.len() == 2));
-    store.apply(at(0), &[accept(known + 1, "door")]).unwrap();
+    store
+        .apply(at(0), &ADMIN, &[accept(known + 1, "door")])
+        .unwrap();
 }
 
 #[test]

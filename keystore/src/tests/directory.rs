@@ -1,18 +1,18 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::*;
 
-fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn text(error: &OpenError) -> String {
+pub(crate) fn text(error: &OpenError) -> String {
     let text = error.to_string();
     assert!(!text.contains('\n'), "{text}");
     text
@@ -29,7 +29,7 @@ fn a_directory_is_made_for_its_owner_alone() {
     assert_eq!(mode(&path.join("lock")), 0o600);
     Sled::open(&directory, at(0))
         .unwrap()
-        .apply(at(0), &[open(7, 1)])
+        .apply(at(0), &ADMIN, &[open(7, 1)])
         .unwrap();
     let key_file = fs::read_dir(path.join("windowkeys"))
         .unwrap()
@@ -104,73 +104,4 @@ fn a_second_host_is_told_the_pid_of_the_first() {
     held();
     drop(store);
     open_directory(&path);
-}
-
-#[test]
-fn a_host_key_is_made_once_for_each_tag() {
-    let dir = TempDir::new().unwrap();
-    let directory = state_directory(&dir);
-    let first = directory.host_key(&name("default")).unwrap();
-    assert_ne!(*first, *directory.host_key(&name("other")).unwrap());
-    drop(directory);
-    let directory = state_directory(&dir);
-    assert_eq!(*first, *directory.host_key(&name("default")).unwrap());
-    assert_eq!(mode(&directory.path().join("hostkeys/default")), 0o600);
-    let mut names: Vec<_> = fs::read_dir(directory.path().join("hostkeys"))
-        .unwrap()
-        .map(|file| file.unwrap().file_name())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["default", "other"]);
-}
-
-#[test]
-fn i8_a_host_key_that_others_can_read_is_refused() {
-    let dir = TempDir::new().unwrap();
-    let directory = state_directory(&dir);
-    let made = directory.host_key(&name("default")).unwrap();
-    let path = directory.path().join("hostkeys/default");
-    for bits in [0o640, 0o604, 0o622] {
-        set_mode(&path, bits);
-        let error = directory.host_key(&name("default")).unwrap_err();
-        assert!(matches!(error, OpenError::Exposed { .. }));
-        assert!(text(&error).contains("chmod 600"));
-    }
-    set_mode(&path, 0o600);
-    assert_eq!(*made, *directory.host_key(&name("default")).unwrap());
-}
-
-#[test]
-fn i8_a_host_key_that_is_none_is_refused_and_not_shown() {
-    let dir = TempDir::new().unwrap();
-    let directory = state_directory(&dir);
-    directory.host_key(&name("default")).unwrap();
-    let path = directory.path().join("hostkeys/default");
-    for contents in [&b""[..], b"canary", &[b'A'; 43], &[b'A'; 400], &[0xff; 44]] {
-        fs::write(&path, contents).unwrap();
-        let error = directory.host_key(&name("default")).unwrap_err();
-        assert!(matches!(error, OpenError::Unfit { .. }));
-        assert!(!text(&error).contains("canary"));
-        // It is somebody's, so no other is put in its place.
-        assert_eq!(fs::read(&path).unwrap(), contents);
-    }
-    fs::remove_file(&path).unwrap();
-    let elsewhere = dir.path().join("elsewhere");
-    fs::write(&elsewhere, b"canary").unwrap();
-    symlink(&elsewhere, &path).unwrap();
-    assert!(matches!(
-        directory.host_key(&name("default")),
-        Err(OpenError::Io { .. })
-    ));
-}
-
-#[test]
-fn a_key_that_was_half_written_is_written_again() {
-    let dir = TempDir::new().unwrap();
-    let directory = state_directory(&dir);
-    directory.host_key(&name("other")).unwrap();
-    fs::write(directory.path().join("hostkeys/default.new"), b"half").unwrap();
-    let made = directory.host_key(&name("default")).unwrap();
-    assert_eq!(*made, *directory.host_key(&name("default")).unwrap());
-    assert!(!directory.path().join("hostkeys/default.new").exists());
 }

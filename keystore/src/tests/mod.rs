@@ -1,9 +1,10 @@
 //! What a user of the keystore notices, backend by backend.
 
+mod backup;
 mod contract;
 mod crash;
 mod damage;
-mod directory;
+pub(crate) mod directory;
 mod rules;
 mod secrets;
 mod windows;
@@ -12,6 +13,9 @@ use identity::{Name, PublicKey, Secret};
 use tempfile::TempDir;
 
 use crate::*;
+
+/// Who makes the changes of a test.
+pub(crate) const ADMIN: Actor = Actor::User(1000);
 
 pub(crate) const MINUTE: u64 = 60_000;
 pub(crate) const DAY: u64 = Window::KEPT_MS;
@@ -49,6 +53,7 @@ pub(crate) fn accept(key_number: u64, scope: &str) -> Change {
         key: key(key_number),
         scope,
         label: None,
+        imported: false,
     }
 }
 
@@ -72,6 +77,7 @@ pub(crate) fn window(id: u64, count: u32) -> OpenWindow {
         count,
         lasts_ms: 10 * MINUTE,
         origin: Origin::Admin,
+        label: None,
     }
 }
 
@@ -93,7 +99,7 @@ pub(crate) fn is_known(store: &dyn Keystore, now: Now, key_number: u64) -> bool 
     store
         .lookup(now, &name("door"), &key(key_number))
         .unwrap()
-        .is_some()
+        .is_ok()
 }
 
 pub(crate) fn find(store: &dyn Keystore, now: Now, id: u64) -> Option<Window> {
@@ -107,6 +113,20 @@ pub(crate) fn find(store: &dyn Keystore, now: Now, id: u64) -> Option<Window> {
 /// How many more the window lets in.
 pub(crate) fn left(store: &dyn Keystore, now: Now, id: u64) -> u32 {
     find(store, now, id).map_or(0, |window| window.left(now, store.highest_wall_ms()))
+}
+
+/// What a watch tells.
+pub(crate) fn told(watch: &Watch) -> Vec<Told> {
+    std::iter::from_fn(|| watch.next().unwrap()).collect()
+}
+
+/// Groups of changes that an admin makes.
+pub(crate) fn groups<'a>(changes: &[&'a [Change]]) -> Vec<Group<'a>> {
+    let group = |changes: &&'a [Change]| Group {
+        by: &ADMIN,
+        changes,
+    };
+    changes.iter().map(group).collect()
 }
 
 /// Everything that can be seen of a store.
@@ -136,7 +156,7 @@ pub(crate) fn state_directory(dir: &TempDir) -> Directory {
 
 /// Another test's child may still have our lock, or that of the test that started us, between its
 /// fork and its exec.
-pub(crate) fn open_directory(path: &std::path::Path) -> Directory {
+pub(crate) fn open_directory(path: &Path) -> Directory {
     let ours = [std::process::id(), std::os::unix::process::parent_id()];
     loop {
         match Directory::open(path) {

@@ -39,7 +39,7 @@ fn i8_a_window_secret_is_in_no_file() {
     let dir = TempDir::new().unwrap();
     let mut store = sled(&dir, at(0));
     store
-        .apply(at(0), &[canary(1), accept(1, "needle")])
+        .apply(at(0), &ADMIN, &[canary(1), accept(1, "needle")])
         .unwrap();
     let state = dir.path().join("state");
     assert!(
@@ -48,7 +48,7 @@ fn i8_a_window_secret_is_in_no_file() {
     );
     for _ in 0..2 {
         assert!(!mentions(&state, &CANARY.as_bytes()[..8]));
-        store.apply(at(1), &[enrol(1, 5)]).unwrap();
+        store.apply(at(1), &ADMIN, &[enrol(1, 5)]).unwrap();
         drop(store);
         store = sled(&dir, at(1));
         assert_eq!(
@@ -65,9 +65,11 @@ fn i8_a_forgotten_window_takes_its_secret_with_it() {
     let dir = TempDir::new().unwrap();
     let keys = dir.path().join("state/windowkeys");
     let mut store = sled(&dir, at(0));
-    store.apply(at(0), &[canary(1), open(2, 1)]).unwrap();
+    store
+        .apply(at(0), &ADMIN, &[canary(1), open(2, 1)])
+        .unwrap();
     assert_eq!(files(&keys).len(), 2);
-    store.apply(at(1), &[close(1)]).unwrap();
+    store.apply(at(1), &ADMIN, &[close(1)]).unwrap();
     assert_eq!(files(&keys).len(), 2);
     store.settle(at(1 + DAY)).unwrap();
     let mut names = files(&keys);
@@ -82,9 +84,9 @@ fn i8_a_forgotten_window_takes_its_secret_with_it() {
             .starts_with("0000000000000002-")
     );
     // Opened anew under the same number, the key is another.
-    store.apply(at(1 + DAY), &[open(3, 1)]).unwrap();
+    store.apply(at(1 + DAY), &ADMIN, &[open(3, 1)]).unwrap();
     let first = files(&keys);
-    store.apply(at(1 + DAY), &[open(3, 2)]).unwrap();
+    store.apply(at(1 + DAY), &ADMIN, &[open(3, 2)]).unwrap();
     assert_ne!(files(&keys), first);
     assert_eq!(files(&keys).len(), first.len());
 }
@@ -94,7 +96,11 @@ fn i8_without_its_key_file_a_window_is_gone() {
     let dir = TempDir::new().unwrap();
     let mut store = sled(&dir, at(0));
     store
-        .apply(at(0), &[canary(1), open(2, 2), enrol(1, 5), enrol(2, 6)])
+        .apply(
+            at(0),
+            &ADMIN,
+            &[canary(1), open(2, 2), enrol(1, 5), enrol(2, 6)],
+        )
         .unwrap();
     drop(store);
     let keys = dir.path().join("state/windowkeys");
@@ -103,7 +109,7 @@ fn i8_without_its_key_file_a_window_is_gone() {
     let mut store = sled(&dir, at(1));
     assert_eq!(find(&store, at(1), 1), None);
     assert_eq!(store.window_secret(WindowId(1)).unwrap(), None);
-    assert!(store.apply(at(1), &[enrol(1, 7)]).is_err());
+    assert!(store.apply(at(1), &ADMIN, &[enrol(1, 7)]).is_err());
     assert!(is_known(&store, at(1), 5) && is_known(&store, at(1), 6));
     assert_eq!(left(&store, at(1), 2), 1);
     assert_eq!(files(&keys).len(), 1);
@@ -131,20 +137,26 @@ fn i6_no_page_is_so_large_that_it_leaves_the_synced_file() {
         .flat_map(|n| {
             let scope = Scope::Name(name(&format!("{n:030}")));
             let wide = Change::Accept {
-                key: key(0),
+                key: key(20_000 + n / Entry::MAX_SCOPES as u64),
                 scope,
                 label: label.clone(),
+                imported: false,
+            };
+            let said = Change::Comment {
+                key: key(20_000 + n / Entry::MAX_SCOPES as u64),
+                comment: Some("y".repeat(Entry::MAX_COMMENT)),
             };
             let many = Change::Accept {
                 key: key(n),
                 scope: Scope::Any,
                 label: label.clone(),
+                imported: false,
             };
-            [wide, many, enrol(7, 10_000 + n)]
+            [wide, said, many, enrol(7, 10_000 + n)]
         })
         .collect();
-    store.apply(at(0), &[open(7, 5_000)]).unwrap();
-    store.apply(at(0), &changes).unwrap();
+    store.apply(at(0), &ADMIN, &[open(7, 5_000)]).unwrap();
+    store.apply(at(0), &ADMIN, &changes).unwrap();
     changes
         .iter()
         .filter(|c| matches!(c, Change::Accept { .. }))
@@ -153,7 +165,7 @@ fn i6_no_page_is_so_large_that_it_leaves_the_synced_file() {
             let Change::Accept { key, .. } = change else {
                 return;
             };
-            let _ = store.apply(at(0), &[Change::Remove { key: *key }]);
+            let _ = store.apply(at(0), &ADMIN, &[Change::Remove { key: *key }]);
         });
     assert_eq!(
         files(&dir.path().join("state/store/blobs")),

@@ -9,7 +9,11 @@ use super::*;
 fn i2_a_race_admits_no_more_than_the_count() {
     let dir = TempDir::new().unwrap();
     let store = Mutex::new(sled(&dir, at(0)));
-    store.lock().unwrap().apply(at(0), &[open(7, 5)]).unwrap();
+    store
+        .lock()
+        .unwrap()
+        .apply(at(0), &ADMIN, &[open(7, 5)])
+        .unwrap();
     let admitted = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -17,7 +21,12 @@ fn i2_a_race_admits_no_more_than_the_count() {
             scope.spawn(move || {
                 for n in 0..4 {
                     let n = thread * 4 + n;
-                    if store.lock().unwrap().apply(at(1), &[enrol(7, n)]).is_ok() {
+                    if store
+                        .lock()
+                        .unwrap()
+                        .apply(at(1), &ADMIN, &[enrol(7, n)])
+                        .is_ok()
+                    {
                         admitted.lock().unwrap().insert(n);
                     }
                 }
@@ -36,10 +45,10 @@ fn i2_a_race_admits_no_more_than_the_count() {
 #[test]
 fn i2_a_group_admits_no_more_than_the_count() {
     let mut store = Memory::new();
-    store.apply(at(0), &[open(7, 3)]).unwrap();
+    store.apply(at(0), &ADMIN, &[open(7, 3)]).unwrap();
     let changes: Vec<_> = (0..10).map(|n| [enrol(7, n)]).collect();
     let groups: Vec<&[Change]> = changes.iter().map(|change| change.as_slice()).collect();
-    let results = store.apply_each(at(1), &groups).unwrap();
+    let results = store.apply_each(at(1), &super::groups(&groups)).unwrap();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
 }
 
@@ -47,7 +56,7 @@ fn i2_a_group_admits_no_more_than_the_count() {
 fn i2_a_deadline_passes_by_either_clock_and_across_boots() {
     let fresh = || {
         let mut store = Memory::new();
-        store.apply(at(0), &[open(7, 5)]).unwrap();
+        store.apply(at(0), &ADMIN, &[open(7, 5)]).unwrap();
         store
     };
     let lasts = 10 * MINUTE;
@@ -85,7 +94,11 @@ fn i2_a_deadline_passes_by_either_clock_and_across_boots() {
     ] {
         let mut store = fresh();
         assert_eq!(left(&store, now, 7) > 0, admits, "{now:?}");
-        assert_eq!(store.apply(now, &[enrol(7, 1)]).is_ok(), admits, "{now:?}");
+        assert_eq!(
+            store.apply(now, &ADMIN, &[enrol(7, 1)]).is_ok(),
+            admits,
+            "{now:?}"
+        );
     }
 }
 
@@ -93,9 +106,11 @@ fn i2_a_deadline_passes_by_either_clock_and_across_boots() {
 fn i2_a_clock_set_back_opens_nothing_again() {
     let dir = TempDir::new().unwrap();
     let mut store = sled(&dir, at(0));
-    store.apply(at(0), &[open(7, 5), open(8, 5)]).unwrap();
-    store.apply(at(5 * MINUTE), &[enrol(7, 1)]).unwrap();
-    assert!(store.apply(at(4 * MINUTE), &[enrol(7, 2)]).is_err());
+    store
+        .apply(at(0), &ADMIN, &[open(7, 5), open(8, 5)])
+        .unwrap();
+    store.apply(at(5 * MINUTE), &ADMIN, &[enrol(7, 1)]).unwrap();
+    assert!(store.apply(at(4 * MINUTE), &ADMIN, &[enrol(7, 2)]).is_err());
     drop(store);
     // After another boot there is only the wall clock, and what the store has seen of it.
     let then = |ms| Now {
@@ -105,14 +120,28 @@ fn i2_a_clock_set_back_opens_nothing_again() {
     };
     let mut store = sled(&dir, then(4 * MINUTE));
     assert_eq!(left(&store, then(4 * MINUTE), 7), 0);
-    assert!(store.apply(then(4 * MINUTE), &[enrol(7, 2)]).is_err());
-    store.apply(then(5 * MINUTE), &[enrol(7, 2)]).unwrap();
+    assert!(
+        store
+            .apply(then(4 * MINUTE), &ADMIN, &[enrol(7, 2)])
+            .is_err()
+    );
+    store
+        .apply(then(5 * MINUTE), &ADMIN, &[enrol(7, 2)])
+        .unwrap();
     // Seen to be over, once, is over.
-    assert!(store.apply(then(10 * MINUTE), &[enrol(7, 3)]).is_err());
+    assert!(
+        store
+            .apply(then(10 * MINUTE), &ADMIN, &[enrol(7, 3)])
+            .is_err()
+    );
     drop(store);
     let mut store = sled(&dir, then(6 * MINUTE));
     for id in [7, 8] {
-        assert!(store.apply(then(6 * MINUTE), &[enrol(id, 4)]).is_err());
+        assert!(
+            store
+                .apply(then(6 * MINUTE), &ADMIN, &[enrol(id, 4)])
+                .is_err()
+        );
     }
 }
 
@@ -120,7 +149,7 @@ fn i2_a_clock_set_back_opens_nothing_again() {
 fn i2_settling_notes_the_clock_while_a_window_is_open() {
     let dir = TempDir::new().unwrap();
     let mut store = sled(&dir, at(0));
-    store.apply(at(0), &[open(7, 5)]).unwrap();
+    store.apply(at(0), &ADMIN, &[open(7, 5)]).unwrap();
     store.settle(at(9 * MINUTE)).unwrap();
     drop(store);
     let store = sled(&dir, at(MINUTE));
@@ -213,7 +242,7 @@ fn walk(
         match random.below(40) {
             0..=1 => {
                 let count = 1 + random.below(5) as u32;
-                let opened = store.apply(now, &[open(id, count)]).is_ok();
+                let opened = store.apply(now, &ADMIN, &[open(id, count)]).is_ok();
                 model.see(now);
                 assert_eq!(opened, now.wall_ms >= model.highest, "step {step}");
                 if opened {
@@ -229,12 +258,12 @@ fn walk(
                 }
             }
             2 if model.windows.contains_key(&id) => {
-                let _ = store.apply(now, &[close(id)]);
+                let _ = store.apply(now, &ADMIN, &[close(id)]);
                 model.see(now);
                 model.windows.get_mut(&id).unwrap().ended = true;
             }
             3..=6 => {
-                let removed = store.apply(now, &[remove(n)]).is_ok();
+                let removed = store.apply(now, &ADMIN, &[remove(n)]).is_ok();
                 model.see(now);
                 assert_eq!(removed, model.known.remove(&n), "step {step}");
                 if removed {
@@ -254,7 +283,7 @@ fn walk(
                 model.see(now);
             }
             _ if model.windows.contains_key(&id) => {
-                let result = store.apply(now, &[enrol(id, n)]);
+                let result = store.apply(now, &ADMIN, &[enrol(id, n)]);
                 model.see(now);
                 let kept = !matches!(result, Err(ApplyError::NoSuchWindow));
                 let before = model.known.len();
@@ -333,14 +362,14 @@ fn one_name_keeps_few_windows() {
     };
     let open_ones = Window::MAX_OPEN as u64;
     for id in 0..open_ones {
-        store.apply(at(id), &[open(id)]).unwrap();
+        store.apply(at(id), &ADMIN, &[open(id)]).unwrap();
     }
-    let more = store.apply(at(20), &[open(99)]);
+    let more = store.apply(at(20), &ADMIN, &[open(99)]);
     assert!(matches!(more, Err(ApplyError::TooMany)), "{more:?}");
     // One that takes another's place fits; those that ended last are kept.
     for id in open_ones..200 {
         store
-            .apply(at(100 + id), &[close(id - 1), open(id)])
+            .apply(at(100 + id), &ADMIN, &[close(id - 1), open(id)])
             .unwrap();
     }
     let windows = store.windows(at(400)).unwrap();

@@ -1,12 +1,12 @@
 //! `moonport connect`: a client, a source that says lines and prints what it is told.
 
-mod known;
 mod lines;
 mod link;
 mod random;
 mod talk;
 mod text;
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use super::address::{Address, Server};
 use super::args::Connect;
 use super::exit::{Exit, Failure, OrExit};
+use super::known::Known;
 use super::output::{Output, tell};
 use super::{named, secret, terminal};
 use crate::wire::a12::{InitiatorConfig, Role, Rounds, StageKeys};
 use crate::wire::crypto::SecretKey;
-use known::Known;
 use link::{Expected, Keys, Link};
 use random::Random;
 use talk::{Ended, Talk};
@@ -60,9 +60,9 @@ async fn connect(
     let initial = secret::read(&args.secret)
         .await?
         .map_or_else(StageKeys::public, |secret| StageKeys::initial(&secret));
-    let own = known.identity(args.identity.as_deref())?;
+    let own = plan.identity(args, &known)?;
     loop {
-        let link = dial(args, &plan, &initial, &own).await?;
+        let link = plan.dial(args, &initial, &own).await?;
         let talk = Talk::new(link, args, &plan, &known, out);
         match talk.run().await? {
             Ended::Done => return Ok(Exit::Done),
@@ -92,8 +92,13 @@ async fn connect(
 /// Where to, whom to expect there, and what to remember.
 #[derive(Debug)]
 struct Plan {
+    /// Where it is tried, or has been reached.
     address: Address,
+    /// Where else, in this order.
+    others: VecDeque<Address>,
     expected: Expected,
+    /// The server that it is, if that is known: it may be shown a key of its own.
+    known: Option<Name>,
     /// Under which tag to remember it.
     tag: Option<Name>,
 }
@@ -104,7 +109,7 @@ impl Plan {
             Some(text) => Some(vec![named::key(text, &[])?]),
             None => None,
         };
-        let (address, keys) = match &args.server {
+        let (addresses, keys, name) = match &args.server {
             Server::Tag(tag) => {
                 let server = known.server(tag)?.ok_or_else(|| {
                     Failure::because(
@@ -114,22 +119,21 @@ impl Plan {
                         ),
                     )
                 })?;
-                (server.address, vec![server.key])
+                (server.addresses, server.keys, Some(server.tag))
             }
             Server::Address(address) => {
                 let same_tag = match &args.tag {
                     Some(tag) => known.server(tag)?,
                     None => None,
                 };
-                let keys = match same_tag {
-                    Some(server) => vec![server.key],
-                    None => known
-                        .at(address)?
-                        .into_iter()
-                        .map(|server| server.key)
-                        .collect(),
+                let (keys, name) = match same_tag {
+                    Some(server) => (server.keys, Some(server.tag)),
+                    None => {
+                        let there = known.at(address)?.into_iter();
+                        (there.flat_map(|server| server.keys).collect(), None)
+                    }
                 };
-                (address.clone(), keys)
+                (vec![address.clone()], keys, name)
             }
         };
         let expected = match given.unwrap_or(keys) {
@@ -138,11 +142,47 @@ impl Plan {
             _ if args.probe => Expected::Anybody,
             _ => Expected::Unknown,
         };
+        let mut others = VecDeque::from(addresses);
+        let address = others.pop_front().ok_or_else(|| {
+            Failure::because(Exit::Keystore, "no address is known of this server")
+        })?;
         Ok(Self {
             address,
+            others,
             expected,
+            known: name,
             tag: args.tag.clone(),
         })
+    }
+
+    /// The key that we prove: the one that was named, the server's own, or the usual one.
+    fn identity(&self, args: &Connect, known: &Known) -> Result<SecretKey, Failure> {
+        if let (None, Some(tag)) = (&args.identity, &self.known)
+            && let Some(own) = known.identity_for(tag)?
+        {
+            return Ok(own);
+        }
+        known.identity(args.identity.as_deref())
+    }
+
+    /// Connects to the first address that can be reached.
+    async fn dial(
+        &mut self,
+        args: &Connect,
+        initial: &StageKeys,
+        own: &SecretKey,
+    ) -> Result<Link, Failure> {
+        loop {
+            let failure = match dial(args, self, initial, own).await {
+                Err(failure) if failure.exit == Exit::Network => failure,
+                done => return done,
+            };
+            let Some(next) = self.others.pop_front() else {
+                return Err(failure);
+            };
+            tell(format_args!("moonport: {failure}; trying {next}"));
+            self.address = next;
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use identity::PublicKey;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::known::{Known, Server};
 use super::link::{End, Link};
 use super::text::{Joined, split};
 use super::{Plan, lines};
 use crate::cli::args::Connect;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::known::{Known, Server};
 use crate::cli::output::{Output, printable, tell};
+use crate::cli::rooms;
 use crate::wire::a12::event::{External, SegmentKind, Target};
 use crate::wire::a12::{Command, Event, Role};
 use crate::wire::{Error, Violation};
@@ -222,16 +223,23 @@ impl<'a> Talk<'a> {
         let (Some(tag), Some(key)) = (&self.plan.tag, self.link.server()) else {
             return Ok(());
         };
-        let server = Server {
-            tag: tag.clone(),
-            address: self.plan.address.clone(),
-            key,
+        let address = &self.plan.address;
+        let known = self.known.server(tag)?;
+        let server = match &known {
+            Some(known) => known.clone().proved(address, key),
+            None => Server {
+                tag: tag.clone(),
+                addresses: vec![address.clone()],
+                keys: vec![key],
+                label: None,
+                comment: None,
+                added_ms: Some(rooms::now().wall_ms),
+            },
         };
-        if self.known.server(tag)?.as_ref() != Some(&server) {
+        if known.as_ref() != Some(&server) {
             self.known.remember(&server)?;
             tell(format_args!(
-                "moonport: {} has proved its key and is @{tag} from now on",
-                server.address
+                "moonport: {address} has proved its key and is @{tag} from now on"
             ));
         }
         Ok(())
@@ -260,7 +268,7 @@ impl<'a> Talk<'a> {
                 Exit::Refused,
                 format!(
                     "NOT the server that was expected: it claims the key {key}. Either somebody is in \
-                     between, or it was set up anew; nothing was sent but the handshake. If you know \
+                     between, or it has a new key; nothing was sent but the handshake. If you know \
                      that the new key is right, give it with --server-key"
                 ),
             ),

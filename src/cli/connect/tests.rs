@@ -1,5 +1,6 @@
 //! A client against this program's own listening end, over real sockets.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ struct Server {
     key: SecretKey,
     manner: Manner,
     initial: StageKeys,
+    /// The keys that clients have shown.
+    clients: RefCell<Vec<PublicKey>>,
 }
 
 impl Server {
@@ -41,6 +44,7 @@ impl Server {
             key: SecretKey::from_bytes([byte; 32]),
             manner,
             initial: StageKeys::public(),
+            clients: RefCell::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Server {
             Ask::Claim { rounds, hello, .. } => {
                 let nonce = [9; 8];
                 let claim = Claim::parse(&hello).unwrap();
+                self.clients.borrow_mut().push(*claim.key());
                 *pending = Some(claim.challenge(&self.key, rounds, nonce));
                 let host = self.key.public().unwrap();
                 Answer::Challenge { host, nonce }
@@ -322,4 +327,78 @@ async fn where_nobody_listens_is_told() {
         failure.to_string().contains("nothing listens there"),
         "{failure}"
     );
+}
+
+/// A server as somebody has written it down.
+fn remember(server: &Server, state: &Path, addresses: &[&str], keys: &[PublicKey]) -> Known {
+    let known = Known::new(state);
+    let mut addresses: Vec<Address> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    addresses.push(server.address().parse().unwrap());
+    let written = crate::cli::known::Server {
+        tag: Name::parse("home").unwrap(),
+        addresses,
+        keys: keys.to_vec(),
+        label: None,
+        comment: Some("kept".into()),
+        added_ms: Some(1),
+    };
+    known.remember(&written).unwrap();
+    known
+}
+
+#[tokio::test]
+async fn a_server_is_looked_for_at_all_its_addresses() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Server::new(3, Manner::Friendly).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = free.local_addr().unwrap().to_string();
+    drop(free);
+    let keys = [server.key.public().unwrap()];
+    let known = remember(&server, state.path(), &[&dead], &keys);
+    let (done, connections) = connect(&server, state.path(), &["@home"]).await;
+    assert_eq!((done.unwrap(), connections), (Exit::Done, 1));
+    // A server that has proved its key where it is known stays as it was written down.
+    let before = known.servers().unwrap();
+    let words = [&*server.address(), "--tag", "home"];
+    connect(&server, state.path(), &words).await.0.unwrap();
+    assert_eq!(known.servers().unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_server_that_changes_its_key_may_prove_the_old_and_the_new() {
+    let state = tempfile::tempdir().unwrap();
+    let [old, new] = [3, 4].map(|byte| SecretKey::from_bytes([byte; 32]).public().unwrap());
+    for (byte, exit) in [(3, None), (4, None), (5, Some(Exit::Refused))] {
+        let server = Server::new(byte, Manner::Friendly).await;
+        remember(&server, state.path(), &[], &[old, new]);
+        let (done, _) = connect(&server, state.path(), &["@home"]).await;
+        assert_eq!(done.err().map(|failure| failure.exit), exit);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_at_one_address_is_not_made_good_by_another() {
+    let state = tempfile::tempdir().unwrap();
+    let eve = Server::new(5, Manner::Friendly).await;
+    let server = Server::new(3, Manner::Friendly).await;
+    let key = server.key.public().unwrap();
+    remember(&server, state.path(), &[&eve.address()], &[key]);
+    let (done, connections) = connect(&eve, state.path(), &["@home"]).await;
+    assert_eq!((done.unwrap_err().exit, connections), (Exit::Refused, 1));
+}
+
+#[tokio::test]
+async fn a_key_of_ours_for_one_server_is_shown_to_no_other() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Server::new(3, Manner::Friendly).await;
+    let key = server.key.public().unwrap();
+    let known = remember(&server, state.path(), &[], &[key]);
+    let home = Name::parse("home").unwrap();
+    let own = known.make_identity_for(&home).unwrap().public().unwrap();
+    let usual = known.identity(None).unwrap().public().unwrap();
+    let (address, key) = (server.address(), key.to_string());
+    connect(&server, state.path(), &["@home"]).await.0.unwrap();
+    let words = [&*address, "--server-key", &key, "--tag", "work"];
+    connect(&server, state.path(), &words).await.0.unwrap();
+    assert_eq!(*server.clients.borrow(), [own, usual]);
 }

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::admin::Admin;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Output, printable, tell};
-use super::secret;
+use super::{secret, window};
 use cast::{Player, Stage};
 
 /// Why a step failed: what was seen.
@@ -111,7 +111,7 @@ impl Show<'_> {
         let name = Name::parse("hello").map_err(seen)?;
         let minute = Duration::from_secs(60);
         let window = admin(&state)?
-            .open_window(name, secret.clone(), false, 1, minute)
+            .open_window(window::wanted(name, secret.clone(), false, 1, minute).map_err(seen)?)
             .await
             .map_err(seen)?;
         self.done(format_args!("window {}", window.id))?;

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -7,6 +7,8 @@ use crate::ipc::frameserver::Ended;
 
 /// Slots whose peers are asked to end by number.
 struct Case {
+    room: usize,
+    good: Vec<IpAddr>,
     slots: Slots,
     inboxes: BTreeMap<u64, Receiver<ToPeer>>,
 }
@@ -14,7 +16,9 @@ struct Case {
 impl Case {
     fn new(room: usize) -> Self {
         Self {
-            slots: Slots::new(room),
+            room,
+            good: Vec::new(),
+            slots: Slots::default(),
             inboxes: BTreeMap::new(),
         }
     }
@@ -23,7 +27,21 @@ impl Case {
     fn insert(&mut self, number: u64, source: IpAddr) -> Option<u64> {
         let (inbox, told) = channel(1);
         self.inboxes.insert(number, told);
-        let crowded = self.slots.insert(ConnectionId(number), source, inbox)?;
+        let room = if self.slots.len() < self.room {
+            Room::Enough
+        } else {
+            Room::None
+        };
+        let crowded = self.make(room);
+        let source = Network::of(source);
+        self.slots.insert(ConnectionId(number), source, inbox);
+        crowded
+    }
+
+    /// Makes room; who had to go.
+    fn make(&mut self, room: Room) -> Option<u64> {
+        let good: Vec<Network> = self.good.iter().copied().map(Network::of).collect();
+        let crowded = self.slots.make(room, |network| good.contains(&network))?;
         crowded.try_send(ToPeer::End(Ended::Crowded)).unwrap();
         let told = |inbox: &mut Receiver<_>| inbox.try_recv().is_ok();
         self.inboxes
@@ -66,13 +84,48 @@ fn i10_a_crowd_from_one_network_pushes_out_its_own() {
 
 #[test]
 fn i7_there_are_never_more_than_the_slots() {
-    let mut case = Case::new(0);
+    let mut case = Case::new(1);
     for number in 0..100 {
         case.insert(number, v4(1));
         assert_eq!(case.slots.inboxes().count(), 1);
     }
     case.slots.remove(ConnectionId(99));
     assert_eq!(case.slots.inboxes().count(), 0);
+}
+
+#[test]
+fn while_room_is_scarce_only_those_go_that_have_shown_nothing() {
+    let mut case = Case::new(9);
+    case.insert(0, v4(0));
+    assert_eq!(case.make(Room::Scarce), Some(0));
+    case.insert(1, v4(1));
+    case.slots.advance(ConnectionId(1), Standing::Answered);
+    assert_eq!(case.make(Room::Scarce), None);
+    assert_eq!(case.make(Room::None), Some(1));
+}
+
+#[test]
+fn i10_a_good_source_is_spared_until_it_is_a_crowd() {
+    let mut case = Case::new(2);
+    case.good = vec![v4(1)];
+    case.insert(0, v4(1));
+    for number in 1..100 {
+        let host = u8::try_from(number).unwrap() + 100;
+        let gone = case.insert(number, v4(host));
+        assert_eq!(gone, (number > 1).then(|| number - 1));
+    }
+    case.slots.remove(ConnectionId(99));
+    let few = u64::try_from(SPARED).unwrap();
+    case.room = SPARED;
+    for number in 101..100 + few {
+        assert_eq!(case.insert(number, v4(1)), None);
+    }
+    // Nobody else is there: then one of it goes.
+    assert_eq!(case.insert(200, v4(1)), Some(0));
+    case.room += 2;
+    case.insert(201, v4(2));
+    case.insert(202, v4(1));
+    assert_eq!(case.insert(203, v4(3)), Some(101));
 }
 
 #[test]
@@ -145,9 +198,10 @@ async fn child() {
     let fill = || std::fs::File::open("/dev/null");
     let full: Vec<_> = std::iter::from_fn(|| fill().ok()).collect();
     let soon = Duration::from_millis(10);
+    assert!(acceptor.accept().await.is_none(), "there was one left");
     let nobody = tokio::time::timeout(soon, acceptor.accept()).await;
-    assert!(nobody.is_err() && acceptor.resting.is_some());
+    assert!(nobody.is_err(), "it tries again at once");
     drop(full);
-    acceptor.accept().await;
+    assert!(acceptor.accept().await.is_some());
     println!("accepted after a rest");
 }

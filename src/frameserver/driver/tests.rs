@@ -8,8 +8,10 @@ use tokio::sync::mpsc::channel;
 
 use super::*;
 use crate::frameserver::accept::Slots;
+use crate::frameserver::door::Door;
 use crate::frameserver::hub::{Peers, Questions};
 use crate::frameserver::link::Outbox;
+use crate::ipc::Unproved;
 use crate::wire::Violation;
 use crate::wire::a12::{ListenerConfig, Ratchet, Role};
 
@@ -27,10 +29,11 @@ fn shared() -> Rc<Shared> {
         host: Questions::default(),
         script: Outbox::default(),
         peers: RefCell::new(Peers {
-            unproved: Slots::new(1),
+            unproved: Slots::default(),
             sessions: HashMap::new(),
             live: 0,
         }),
+        door: RefCell::new(Door::new(Unproved::at_most(1), true)),
         config: RefCell::new(Arc::new(config)),
         scratch: RefCell::new(Vec::new()),
         ended: Notify::new(),

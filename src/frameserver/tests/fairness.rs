@@ -1,5 +1,7 @@
 //! I10: what one client or script does, the others do not feel.
 
+use std::io::Write;
+
 use super::*;
 
 #[test]
@@ -26,6 +28,34 @@ fn i10_idlers_push_out_each_other_and_no_honest_client() {
         let newest = idlers.last().unwrap();
         let gone = newest.try_read(&mut [0]);
         assert!(gone.is_err(), "{gone:?}");
+    });
+}
+
+#[test]
+fn i10_a_rush_does_not_push_out_who_has_sent_something() {
+    run(async {
+        let mut rig = Rig::with(Setup {
+            unproved: 16,
+            ..Setup::default()
+        })
+        .await;
+        // All are there before the first is accepted: nothing here waits.
+        let mut honest = std::net::TcpStream::connect(rig.address).unwrap();
+        honest.write_all(&Client::first_packet()).unwrap();
+        let connect = || std::net::TcpStream::connect(rig.address).unwrap();
+        let _rush: Vec<_> = (0..100).map(|_| connect()).collect();
+        loop {
+            match rig.host.hears().await {
+                FromFrameserver::Ask { connection, .. } => {
+                    assert_eq!(connection, ConnectionId(0));
+                    return;
+                }
+                FromFrameserver::Closed { connection, .. } => {
+                    assert_ne!(connection, ConnectionId(0), "pushed out unheard");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     });
 }
 

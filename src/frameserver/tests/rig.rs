@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use crate::frameserver::hub::{Gone, Hub};
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::link::{FromScript, ToScript};
-use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket};
+use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket, Unproved};
 use crate::wire::a12::event::{External, SegmentKind, Text};
 use crate::wire::a12::keyroom::{self, Claim, Pending};
 use crate::wire::a12::{
@@ -135,7 +135,8 @@ pub(super) fn listen(setup: &Setup) -> Listen {
         role: Role::Sink,
         secrets: vec![candidate(SECRET)],
         handshake: setup.handshake,
-        unproved: setup.unproved,
+        unproved: Unproved::at_most(setup.unproved),
+        penalties: true,
         require_sandbox: false,
     }
 }
@@ -362,6 +363,15 @@ impl Client {
 
     pub(super) fn over(stream: TcpStream, rounds: Rounds, secret: &str) -> Self {
         let key = SecretKey::from_bytes([2; 32]);
+        Self {
+            stream,
+            machine: Self::machine(&key, rounds, secret),
+            key,
+            events: VecDeque::new(),
+        }
+    }
+
+    fn machine(key: &SecretKey, rounds: Rounds, secret: &str) -> Initiator<ChaCha20Rng> {
         let config = InitiatorConfig {
             role: Role::Source,
             initial: initial(secret),
@@ -371,12 +381,15 @@ impl Client {
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
-        Self {
-            stream,
-            machine: Initiator::new(config, Instant::now(), ChaCha20Rng::from_seed(seed)),
-            key,
-            events: VecDeque::new(),
-        }
+        Initiator::new(config, Instant::now(), ChaCha20Rng::from_seed(seed))
+    }
+
+    /// What a client sends first.
+    pub(super) fn first_packet() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut machine = Self::machine(&SecretKey::from_bytes([2; 32]), Rounds::One, SECRET);
+        while !matches!(machine.poll(&mut bytes), Output::Idle(_)) {}
+        bytes
     }
 
     /// The bare connection.

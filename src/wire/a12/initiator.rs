@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use identity::PublicKey;
+use identity::{PublicKey, Reference};
 use rand_core::CryptoRng;
 
 use super::control::Mode;
@@ -36,6 +36,7 @@ pub struct Initiator<R> {
     config: InitiatorConfig,
     rng: R,
     deadline: Instant,
+    reference: Reference,
     outbox: Outbox,
     state: State,
 }
@@ -52,9 +53,15 @@ impl<R: CryptoRng> Initiator<R> {
             deadline: now + config.handshake,
             config,
             rng,
+            reference: Reference::of(&outbox.bytes),
             outbox,
             state,
         }
+    }
+
+    /// What both sides can call this attempt: of the first packet, which is made by now.
+    pub fn reference(&self) -> Reference {
+        self.reference
     }
 
     /// When the server must have answered; `None` once it has.

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use identity::PublicKey;
+use identity::{PublicKey, Reference};
 use rand_core::CryptoRng;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
@@ -60,6 +60,7 @@ pub struct Listener<R> {
     config: Arc<ListenerConfig>,
     rng: R,
     deadline: Instant,
+    reference: Option<Reference>,
     outbox: Outbox,
     state: State,
 }
@@ -71,9 +72,15 @@ impl<R: CryptoRng> Listener<R> {
             deadline: now + config.handshake,
             config,
             rng,
+            reference: None,
             outbox: Outbox::default(),
             state: State::First(Inbox::new()),
         }
+    }
+
+    /// What both sides can call this attempt, once the first packet is whole.
+    pub fn reference(&self) -> Option<Reference> {
+        self.reference
     }
 
     /// When the peer must have proved its key; `None` once it has.
@@ -93,6 +100,7 @@ impl<R: CryptoRng> Listener<R> {
         let mut context = Context {
             config: &self.config,
             rng: &mut self.rng,
+            reference: &mut self.reference,
             out: &mut self.outbox,
         };
         self.state = state.next(input, &mut context)?;
@@ -151,6 +159,7 @@ impl<R> fmt::Debug for Listener<R> {
 struct Context<'a, R> {
     config: &'a ListenerConfig,
     rng: &'a mut R,
+    reference: &'a mut Option<Reference>,
     out: &'a mut Outbox,
 }
 
@@ -188,7 +197,9 @@ impl State {
             (state, Input::Timeout | Input::Bytes([])) => Ok(state),
             (Self::First(mut inbox), Input::Bytes(bytes)) => {
                 if inbox.take(bytes).map_err(Error::Proto)? {
-                    Wire::first(inbox.control(), &context.config.candidates)
+                    let packet = inbox.control();
+                    *context.reference = Some(Reference::of(&packet));
+                    Wire::first(packet, &context.config.candidates)
                         .and_then(|(wire, body)| wire.hello(body, Rounds::One, context))
                         .map_err(Error::Proto)
                 } else {
