@@ -56,8 +56,10 @@
 --- A window for unknown keys of the listener's name has changed.
 ---@class status_window
 ---@field kind "window"
----@field event string `opened`, `resumed`, `enrolled`, `spent`, `expired`, `closed` or `guessed`
+---@field event string `opened`, `resumed`, `enrolled`, `spent`, `expired`, `closed`, `guessed`, or `failed`: not done, as the script asked; a `failure` says why
 ---@field left number how many keys it still lets in
+---@field id string its number, sixteen hex digits
+---@field label? string what it is called
 
 --- The picture's size or kind; before the first frame and at each change.
 ---@class status_resized
@@ -231,6 +233,26 @@
 ---@field window? listen_window lets unknown keys in that know the secret
 ---@field options? table of the protocol; none so far
 ---@field callback? callback if it is not the second argument
+
+---@class window_options
+---@field listener vid for whose name
+---@field secret? string 1 to 31 bytes; one that nobody can guess is made up
+---@field count? number how many keys it lets in; 1
+---@field for_s? number how long, in seconds; ten minutes
+---@field label? string what to call it; at most 128 bytes
+
+---@class window
+---@field id string its number, sixteen hex digits
+---@field name string for which name it is
+---@field secret? string if it was made up
+
+---@class window_state
+---@field id string its number, sixteen hex digits
+---@field label? string what it is called
+---@field open boolean it has not ended
+---@field left number how many keys it still lets in
+---@field enrolled number how many it has let in
+---@field ends_in_s number seconds until its time is over; 0 if it has ended
 
 --- no vid
 BADID = 0
@@ -418,6 +440,28 @@ function net_listen(callback) end
 ---@return vid # the listener, or BADID if there are too many
 ---@overload fun(options: listen_options): vid
 function moonport.listen(options, callback) end
+
+--- Opens a window for the name of a listener; see window_options. Unknown keys that know its secret are let in, beside those that the listener takes already. What becomes of it is told to the listener as `window` with its `id`.
+---
+--- No live listener and unknown options are Lua errors. A window that cannot be opened is told as `failed`.
+---@param options window_options
+---@return window # its number and, if it was made up, its secret
+function moonport.window(options) end
+
+--- The windows of a listener's name, whoever opened them: open ones, and ended ones for a day. Secrets are not told.
+---
+--- A vid that is no live listener has none.
+---@param listener vid
+---@return window_state[] # in the order in which they were opened
+function moonport.windows(listener) end
+
+--- Closes a window of a listener's name, whoever opened it. Those that it has let in stay. It is told as `closed`, unless it was closed before it was told as `opened`.
+---
+--- A vid that is no live listener and an id that cannot be one: false. One that is no window of the name is told as `failed`.
+---@param listener vid
+---@param id string
+---@return boolean # whether it was asked for
+function moonport.close_window(listener, id) end
 
 --- Accepts the request that the running callback was called with. The client is taken when that callback returns; if it fails, the request is refused all the same. The size is for display servers and has no effect here.
 ---

@@ -331,15 +331,15 @@ return {
 	["windows are told"] = function()
 		local s = stage([[
 			net_listen("demo", function(source, status)
-				if status.kind == "window" then print(status.event, status.left) end
+				if status.kind == "window" then print(status.event, status.left, status.id, status.label) end
 			end)
 		]])
-		for _, event in ipairs({ "Opened", "Resumed", "Enrolled", "Spent", "Expired", "Closed", "Guessed" }) do
-			s:host(('{"Window":{"listener":1,"event":"%s","left":3}}'):format(event))
+		for _, event in ipairs({ "Opened", "Resumed", "Enrolled", "Spent", "Expired", "Closed", "Guessed", "Failed" }) do
+			s:host(('{"Window":{"listener":1,"event":"%s","left":3,"window":255,"label":"x"}}'):format(event))
 		end
 		s:host('{"Failure":{"listener":1,"message":"m"}}')
 		s:turn()
-		eq(table.concat(s:out(), " "), "opened\t3 resumed\t3 enrolled\t3 spent\t3 expired\t3 closed\t3 guessed\t3")
+		eq((table.concat(s:out(), " "):gsub("3\t00000000000000ff\tx", "T")), "opened\tT resumed\tT enrolled\tT spent\tT expired\tT closed\tT guessed\tT failed\tT")
 	end,
 
 	["a request that waits when its listener has ended is answered"] = function()

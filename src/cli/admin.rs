@@ -107,6 +107,13 @@ impl Admin {
         }
     }
 
+    pub(super) async fn sessions(&mut self) -> Result<Vec<SessionStatus>, Failure> {
+        match self.ask(ToHost::Sessions).await? {
+            FromHost::Sessions(sessions) => Ok(sessions),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
     pub(super) async fn host_key(&mut self) -> Result<PublicKey, Failure> {
         match self.ask(ToHost::HostKey).await? {
             FromHost::HostKey(key) => Ok(key),

@@ -1,6 +1,9 @@
 //! The command line: each flag is defined once, and help, manual and completions follow from it.
 
+mod hostkeys;
+mod keys;
 mod server;
+mod windows;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +15,14 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::{duration, exit::Exit};
-use crate::formats::Format;
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
+pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
+pub(super) use keys::{
+    Accept, AnyKey, Changing, EndKeys, Ending, Expire, KeyExport, KeyFormat, KeyImport, Keys,
+    ListKeys, OneKey, Scopes, Sessions, Sort, Text,
+};
+pub(super) use windows::{CloseWindow, InviteSource, ListWindows, Open, ShowWindow};
 
 pub(super) use server::{Added, ExportFormat, Servers};
 
@@ -230,19 +238,28 @@ impl From<Errors> for ErrorMode {
 /// Connect to a host: lines of standard input are sent, what it says is printed.
 ///
 /// The first time, the server's key is shown and asked for; compare its words with those that
-/// `moonport key host` prints over there. With --tag the server is remembered, once it has proved
+/// `moonport key host` prints over there. An invitation, which `moonport window open` prints over
+/// there, has all of this in one line, and asks nothing. With --tag the server is remembered, once it has proved
 /// that key, and is @TAG from then on.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
     /// HOST, HOST:PORT, [V6]:PORT or @TAG
-    #[arg(value_name = "SERVER", value_hint = clap::ValueHint::Hostname)]
-    pub(super) server: Server,
+    #[arg(
+        value_name = "SERVER",
+        value_hint = clap::ValueHint::Hostname,
+        required_unless_present = "InviteSource",
+        conflicts_with = "InviteSource"
+    )]
+    pub(super) server: Option<Server>,
     /// The key that the server must have: base64, hex, Z85, a file with it, or - for standard input
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with = "InviteSource")]
     pub(super) server_key: Option<String>,
     #[command(flatten)]
     pub(super) secret: SecretSource,
-    /// Remember the server under this tag once it has proved its key
+    #[command(flatten)]
+    pub(super) invite: InviteSource,
+    /// Remember the server under this tag once it has proved its key [default: what an invitation
+    /// says, if there is one]
     #[arg(long, value_name = "NAME")]
     pub(super) tag: Option<Name>,
     /// The title to register with
@@ -289,40 +306,45 @@ pub(super) struct SecretSource {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
+    /// Print the known keys
+    List(ListKeys),
+    /// Print all that is known of a key
+    Show(OneKey),
+    /// Accept a key for a name
+    Accept(Accept),
+    /// Call a key something
+    Label(Text),
+    /// Say something of a key
+    Comment(Text),
+    /// The names that a key is accepted for
+    #[command(subcommand)]
+    Scope(Scopes),
+    /// Accept a key until then
+    Expire(Expire),
+    /// Accept keys nowhere for the time being, and end their sessions
+    Disable(EndKeys),
+    /// Accept disabled keys again, where they were accepted before
+    Enable(Keys),
+    /// Accept keys nowhere any more, and end their sessions
+    Revoke(EndKeys),
+    /// Never let keys in again, known or not, whatever secret they bring, and end their sessions
+    Ban(EndKeys),
+    /// Lift a ban; the keys are then revoked ones
+    Unban(Keys),
+    /// Forget keys, and end their sessions
+    Remove(EndKeys),
+    /// Print what people compare to be sure that a key is the same
+    Fingerprint(AnyKey),
+    /// Show a key as a QR code
+    Qr {
+        /// All of it, a file with it, - for standard input; or the label or the beginning of one
+        /// that is known
+        key: String,
+    },
+    /// Print who is in
+    Sessions(Sessions),
     Import(KeyImport),
     Export(KeyExport),
-    /// Print the accepted keys
-    List {
-        /// Only those that are accepted for this name, or for * (all)
-        #[arg(long, value_name = "NAME", value_parser = scope)]
-        scope: Option<Scope>,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Accept a key for a name
-    Accept {
-        /// Base64, hex, Z85, a file with it, - for standard input; or the label or the beginning of
-        /// one that is known
-        key: String,
-        /// The name, or * for all names
-        #[arg(long, value_name = "NAME", value_parser = scope)]
-        scope: Scope,
-        /// What to call it
-        #[arg(long)]
-        label: Option<String>,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Forget a key, and end its sessions
-    Remove {
-        /// Its label, its beginning, or all of it
-        key: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        json: Json,
-    },
     Host(HostKey),
     /// Print the public key that `moonport connect` proves here, for `key accept` over there
     Own {
@@ -335,116 +357,12 @@ pub(super) enum Key {
     },
 }
 
-/// How a public key of ours is shown.
+/// How a public key is shown.
 #[derive(Debug, Args)]
 pub(super) struct OurKey {
     /// Show it as a QR code, too
     #[arg(long, conflicts_with = "json")]
     pub(super) qr: bool,
-    #[command(flatten)]
-    pub(super) json: Json,
-}
-
-/// The host's own keys; alone: print the public key that its clients are shown
-///
-/// A host proves the key of the tag `default`. It is made on first use.
-#[derive(Debug, Args)]
-pub(super) struct HostKey {
-    #[command(flatten)]
-    pub(super) shown: OurKey,
-    #[command(subcommand)]
-    pub(super) command: Option<HostKeyCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum HostKeyCommand {
-    /// Print the host's keys under all tags; no passphrase is needed
-    List(Json),
-    /// Make a key under a tag that has none
-    New {
-        /// The tag
-        tag: Name,
-        /// Seal it by a passphrase
-        #[arg(long)]
-        seal: bool,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        #[command(flatten)]
-        how: Changing,
-    },
-    Import(HostKeyImport),
-    /// Make another key the current one
-    ///
-    /// Who was accepted before is answered by the previous key until the overlap ends, everybody
-    /// else by the new one. A running host does so at once.
-    Rotate {
-        /// The tag
-        #[arg(default_value = "default")]
-        tag: Name,
-        /// How long the previous key goes on answering
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
-        overlap: Duration,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        #[command(flatten)]
-        how: Changing,
-    },
-    /// Forget the previous key now, before its overlap ends
-    Retire {
-        /// The tag
-        #[arg(default_value = "default")]
-        tag: Name,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        how: Changing,
-    },
-    /// Seal a key by a passphrase, which every start of the host needs from then on
-    Seal {
-        /// The tag
-        #[arg(default_value = "default")]
-        tag: Name,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        #[command(flatten)]
-        how: Changing,
-    },
-    /// Keep a sealed key unsealed
-    Unseal {
-        /// The tag
-        #[arg(default_value = "default")]
-        tag: Name,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        how: Changing,
-    },
-    /// Change the passphrase of a sealed key
-    Reseal {
-        /// The tag
-        #[arg(default_value = "default")]
-        tag: Name,
-        #[command(flatten)]
-        passphrase: PassphraseSource,
-        #[command(flatten)]
-        new: NewPassphraseSource,
-        #[command(flatten)]
-        how: Changing,
-    },
-}
-
-/// How something is changed.
-#[derive(Debug, Args)]
-pub(super) struct Changing {
-    /// Check everything, but change nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -474,113 +392,16 @@ pub(super) struct NewPassphraseSource {
     pub(super) new_passphrase_fd: Option<u32>,
 }
 
-/// Take over private keys to listen with, from Arcan's keystore, ZeroMQ's or CurveCP's files.
-#[derive(Debug, Args)]
-pub(super) struct HostKeyImport {
-    /// A file or a directory
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub(super) path: PathBuf,
-    /// Under which tag [default: its own, such as default in Arcan's keystore]
-    pub(super) tag: Option<Name>,
-    /// What it is: arcan, zeromq or curvecp [default: what it looks like]
-    #[arg(long)]
-    pub(super) format: Option<Format>,
-    /// Seal them by a passphrase
-    #[arg(long)]
-    pub(super) seal: bool,
-    #[command(flatten)]
-    pub(super) passphrase: PassphraseSource,
-    #[command(flatten)]
-    pub(super) how: Changing,
-}
-
-/// Take over keys that may connect to us, from another program's files or from `key export`.
-///
-/// What was decided here comes first: a key that is banned or was revoked here is passed over. All
-/// of it is tried before any of it is done.
-#[derive(Debug, Args)]
-pub(super) struct KeyImport {
-    /// A file or a directory
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub(super) path: PathBuf,
-    /// What it is: arcan, zeromq, curvecp, wireguard or jsonl [default: what it looks like]
-    #[arg(long)]
-    pub(super) format: Option<Format>,
-    /// The name, or * for all names, where the file does not say one; may be given several times
-    #[arg(long, value_name = "NAME", value_parser = scope)]
-    pub(super) scope: Vec<Scope>,
-    /// Only say what would be done
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    #[command(flatten)]
-    pub(super) json: Json,
-}
-
-/// Write keys that may connect to us, for another program or another host. Nothing in it is secret.
-#[derive(Debug, Args)]
-pub(super) struct KeyExport {
-    /// Which [default: all]
-    #[arg(value_name = "KEY")]
-    pub(super) keys: Vec<String>,
-    /// What to write
-    #[arg(long, default_value = "jsonl")]
-    pub(super) format: KeyFormat,
-    /// Where to write it; it must not be there yet [default: standard output]
-    #[arg(long, short, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
-    pub(super) output: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum KeyFormat {
-    /// Lines of JSON, for `moonport key import`
-    Jsonl,
-    /// Arcan's keystore directory
-    Arcan,
-    /// A directory of ZeroMQ's certificates
-    Zeromq,
-    /// A directory of CurveCP's key directories
-    Curvecp,
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Window {
     /// Let unknown keys in that know a secret, so many and so long
     Open(Open),
-    /// Print the windows, and what they have let in
-    List(Json),
+    /// Print the open windows, and what they have let in
+    List(ListWindows),
+    /// Print all about a window
+    Show(ShowWindow),
     /// Close a window
-    Close {
-        /// Its number or the beginning of it; or a name that has only one
-        window: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        json: Json,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Open {
-    /// The name that the keys will be accepted for
-    pub(super) name: Name,
-    /// How many keys
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) count: u32,
-    /// How long
-    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
-    pub(super) lasts: Duration,
-    /// Make up a secret that nobody can guess; the default
-    #[arg(long, conflicts_with = "SecretSource")]
-    pub(super) generate: bool,
-    #[command(flatten)]
-    pub(super) secret: SecretSource,
-    /// Show the secret as a QR code, too
-    #[arg(long, conflicts_with = "json")]
-    pub(super) qr: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    Close(CloseWindow),
 }
 
 /// `*`, or a name.
@@ -679,13 +500,51 @@ mod tests {
             parse("moonport key accept KEY").unwrap_err(),
             ErrorKind::MissingRequiredArgument
         );
-        let Ok(Command::Key(Key::Accept { scope, .. })) =
-            parse("moonport key accept KEY --scope *")
+        let Ok(Command::Key(Key::Accept(accept))) =
+            parse("moonport key accept KEY --scope a,b --scope *")
         else {
             panic!("no accept");
         };
-        assert_eq!(scope, Scope::Any);
+        let names = accept.scope.iter().map(Scope::as_str);
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "*"]);
         assert!(parse("moonport key accept KEY --scope a:b").is_err());
+    }
+
+    #[test]
+    fn a_label_is_given_or_taken_away() {
+        assert!(parse("moonport key label KEY laptop").is_ok());
+        assert!(parse("moonport key label KEY --none").is_ok());
+        assert_eq!(
+            parse("moonport key label KEY").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            parse("moonport key label KEY laptop --none").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn an_invitation_is_no_word_of_the_command_line_and_says_everything() {
+        assert!(parse("moonport connect --ask-invite").is_ok());
+        assert!(parse("moonport connect --invite-file - --tag home").is_ok());
+        for line in [
+            "moonport connect host --ask-invite",
+            "moonport connect --ask-invite --ask-secret",
+            "moonport connect --ask-invite --invite-fd 3",
+            "moonport connect --ask-invite --server-key KEY",
+        ] {
+            assert_eq!(
+                parse(line).unwrap_err(),
+                ErrorKind::ArgumentConflict,
+                "{line}"
+            );
+        }
+        assert_eq!(
+            parse("moonport connect").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert!(parse("moonport connect moonport://enrol?host=h#s").is_err());
     }
 
     #[test]

@@ -164,7 +164,7 @@ async fn if_sealed(
 
 /// Says what was done, or would be.
 fn tell(listed: &Listed, how: &Changing, out: &Output, done: impl Display) -> Result<(), Failure> {
-    if how.json.json {
+    if how.json {
         return out.json(&Shown {
             dry_run: Some(how.dry_run),
             ..Shown::of(listed)

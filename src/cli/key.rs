@@ -1,20 +1,25 @@
-//! `moonport key`: the keys that are accepted, and the host's own.
+//! `moonport key`: the keys that are known, and the host's own.
+
+mod change;
+mod list;
+mod show;
+mod words;
 
 use std::path::Path;
-use std::time::Duration;
 
 use identity::PublicKey;
-use keystore::{Change, Entry, How, Scope};
+use keystore::{Change, Entry};
 use serde::Serialize;
 
 use super::admin::Admin;
-use super::args::{self, Json, Key};
+use super::args::{Ending, Key, Keys, OurKey, Scopes, Text};
 use super::exit::{Exit, Failure};
-use super::output::{Output, count, printable};
-use super::{connect, duration, exchange, hostkeys, named, qr, rooms, terminal};
+use super::output::{Output, printable};
+use super::{connect, exchange, hostkeys, named, qr, rooms, terminal};
+use change::{Asks, Making};
 
 pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    let command = match command {
+    match command {
         Key::Own { identity, shown } => {
             let key = connect::own_key(state, identity.as_deref())?;
             return show(key, &shown, out);
@@ -22,72 +27,144 @@ pub(super) async fn run(command: Key, state: &Path, out: &Output) -> Result<Exit
         Key::Host(host) => return hostkeys::run(host, state, out).await,
         Key::Import(args) => return exchange::import(args, state, out).await,
         Key::Export(args) => return exchange::export(args, state, out).await,
-        command => command,
-    };
+        Key::Fingerprint(wanted) => {
+            let key = anybodys(&wanted.key, state).await?;
+            return show(key, &wanted.shown, out);
+        }
+        Key::Qr { key } => {
+            let key = anybodys(&key, state).await?;
+            out.line(qr::code(key.to_string().as_bytes())?)?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
     let mut admin = Admin::open(state)?;
     match command {
-        Key::List { scope, json } => {
-            let mut keys = admin.keys().await?;
-            keys.retain(|entry| is_shown(entry, scope.as_ref()));
-            list(&keys, &json, out)?;
-        }
-        Key::Accept {
-            key,
-            scope,
-            label,
-            json,
-        } => {
-            let key = named::key(&key, &admin.keys().await?)?;
-            let accept = Change::Accept {
-                key,
-                scope: scope.clone(),
-                label,
-                imported: false,
-            };
-            admin.apply(vec![accept], false).await?;
-            match json.json {
-                true => out.json(&Changed {
-                    key,
-                    sessions: None,
-                })?,
-                false => out.line(format_args!("{key} is accepted for {}", scope_text(&scope)))?,
+        Key::List(wanted) => list::list(admin.keys().await?, &wanted, out)?,
+        Key::Show(wanted) => show::show(&mut admin, &wanted, out).await?,
+        Key::Sessions(wanted) => list::sessions(&mut admin, &wanted, out).await?,
+        other => {
+            let known = admin.keys().await?;
+            if let Some((changes, making)) = changes(other, &known)? {
+                change::make(&mut admin, &known, changes, making, out).await?;
             }
         }
-        Key::Remove { key, yes, json } => {
-            let keys = admin.keys().await?;
-            let key = named::key(&key, &keys)?;
-            let Some(entry) = keys.iter().find(|entry| entry.key == key) else {
-                return Err(Failure::because(
-                    Exit::Usage,
-                    format_args!("{key} is not accepted anywhere, so there is nothing to remove"),
-                ));
-            };
-            let question = format!("remove {}, and end its sessions?", describe(entry));
-            if !yes {
-                agreed(&question).await?;
-            }
-            let ended = admin.apply(vec![Change::Remove { key }], false).await?;
-            let sessions = u32::try_from(ended.len()).unwrap_or(u32::MAX);
-            match json.json {
-                true => out.json(&Changed {
-                    key,
-                    sessions: Some(sessions),
-                })?,
-                false => {
-                    let sessions = count(sessions, "session");
-                    out.line(format_args!("{key} is removed, and {sessions} ended"))?;
-                }
-            }
-        }
-        Key::Host(_) | Key::Own { .. } | Key::Import(_) | Key::Export(_) => {}
     }
     Ok(Exit::Done)
 }
 
-/// Prints a key of ours, for others to compare or to accept.
-pub(super) fn show(key: PublicKey, how: &args::OurKey, out: &Output) -> Result<Exit, Failure> {
+/// What a command changes, and how; `None`: it changes nothing.
+fn changes(command: Key, known: &[Entry]) -> Result<Option<(Vec<Change>, Making)>, Failure> {
+    let ending = |ending: Ending, asks| Making::new(ending.how, ending.yes, asks);
+    Ok(Some(match command {
+        Key::Accept(accept) => {
+            let making = Making::new(accept.how, true, Asks::Never);
+            (change::accept(accept, known)?, making)
+        }
+        Key::Label(Text { key, text, how, .. }) => {
+            let (key, label) = (named::key(&key, known)?, text);
+            let change = Change::Label { key, label };
+            (vec![change], Making::new(how, true, Asks::Never))
+        }
+        Key::Comment(Text { key, text, how, .. }) => {
+            let (key, comment) = (named::key(&key, known)?, text);
+            let change = Change::Comment { key, comment };
+            (vec![change], Making::new(how, true, Asks::Never))
+        }
+        Key::Scope(Scopes::Add { key, names, how }) => {
+            let key = named::key(&key, known)?;
+            let changes = names.into_iter().map(|scope| Change::Accept {
+                key,
+                scope,
+                label: None,
+                imported: false,
+            });
+            // Whoever is not known, or not trusted any more, is accepted by the other command.
+            words::standing(&key, known)?;
+            (changes.collect(), Making::new(how, true, Asks::Never))
+        }
+        Key::Scope(Scopes::Remove {
+            key,
+            names,
+            ending: how,
+        }) => {
+            let key = named::key(&key, known)?;
+            let changes = names.into_iter();
+            let changes = changes.map(|scope| Change::Unscope { key, scope });
+            (changes.collect(), ending(how, Asks::Always))
+        }
+        Key::Expire(expire) => {
+            let key = named::key(&expire.key, known)?;
+            let at_ms = change::end(expire.until)?;
+            let change = Change::Expire { key, at_ms };
+            (vec![change], Making::new(expire.how, true, Asks::Never))
+        }
+        Key::Disable(it) => (
+            each(&it.keys, known, |key| Change::Disable { key })?,
+            ending(it.ending, Asks::IfSessionsEnd),
+        ),
+        Key::Enable(Keys { keys, how }) => (
+            each(&keys, known, |key| Change::Enable { key })?,
+            Making::new(how, true, Asks::Never),
+        ),
+        Key::Revoke(it) => (
+            each(&it.keys, known, |key| Change::Revoke { key })?,
+            ending(it.ending, Asks::Always),
+        ),
+        Key::Ban(it) => (
+            each(&it.keys, known, |key| Change::Ban { key })?,
+            ending(it.ending, Asks::Always),
+        ),
+        Key::Unban(Keys { keys, how }) => (
+            each(&keys, known, |key| Change::Unban { key })?,
+            Making::new(how, true, Asks::Never),
+        ),
+        Key::Remove(it) => (
+            each(&it.keys, known, |key| Change::Remove { key })?,
+            ending(it.ending, Asks::Always),
+        ),
+        Key::List(_)
+        | Key::Show(_)
+        | Key::Sessions(_)
+        | Key::Fingerprint(_)
+        | Key::Qr { .. }
+        | Key::Host(_)
+        | Key::Import(_)
+        | Key::Export(_)
+        | Key::Own { .. } => return Ok(None),
+    }))
+}
+
+/// One change of each key that is named; one that is named twice is changed once.
+fn each(
+    texts: &[String],
+    known: &[Entry],
+    change: impl Fn(PublicKey) -> Change,
+) -> Result<Vec<Change>, Failure> {
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for text in texts {
+        let key = named::key(text, known)?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    Ok(keys.into_iter().map(change).collect())
+}
+
+/// Any key at all. The keystore is asked only where the text is no whole key, and there is one.
+async fn anybodys(text: &str, state: &Path) -> Result<PublicKey, Failure> {
+    match named::key(text, &[]) {
+        Err(_) if state.exists() && text != "-" => {
+            named::key(text, &Admin::open(state)?.keys().await?)
+        }
+        found => found,
+    }
+}
+
+/// Prints a key for others to compare or to accept.
+pub(super) fn show(key: PublicKey, how: &OurKey, out: &Output) -> Result<Exit, Failure> {
     match how.json.json {
-        true => out.json(&OurKey::of(key))?,
+        true => out.json(&Alone::of(key))?,
         false => {
             out.line(key)?;
             out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
@@ -115,110 +192,28 @@ pub(super) async fn agreed(question: &str) -> Result<(), Failure> {
     }
 }
 
-fn is_shown(entry: &Entry, scope: Option<&Scope>) -> bool {
-    match scope {
-        None => true,
-        Some(Scope::Any) => entry.scopes.contains(&Scope::Any),
-        Some(Scope::Name(name)) => entry.scopes.iter().any(|scope| scope.covers(name)),
+/// A key as people know it: the key, and its label if it has one.
+pub(super) fn called(entry: &Entry) -> String {
+    match &entry.label {
+        Some(label) => format!("{} ({})", entry.key, printable(label)),
+        None => entry.key.to_string(),
     }
 }
 
-fn list(keys: &[Entry], json: &Json, out: &Output) -> Result<(), Failure> {
-    if json.json {
-        let keys: Vec<_> = keys.iter().map(Shown::of).collect();
-        return out.json(&keys);
-    }
-    if keys.is_empty() && out.terminal {
-        return out.line(
-            "no keys are accepted; `moonport key accept` and `moonport window open` let some in",
-        );
-    }
-    let now = rooms::now().wall_ms;
-    let rows: Vec<_> = keys
-        .iter()
-        .map(|entry| {
-            let age = Duration::from_millis(now.saturating_sub(entry.added.at_ms));
-            [
-                entry.key.to_string(),
-                scopes(entry).join(","),
-                format!("{} ago", duration::text(age)),
-                printable(entry.label.as_deref().unwrap_or_default()),
-            ]
-        })
-        .collect();
-    out.table(["KEY", "ACCEPTED FOR", "ADDED", "LABEL"], &rows)
+fn now_ms() -> u64 {
+    rooms::now().wall_ms
 }
 
-fn describe(entry: &Entry) -> String {
-    let label = match &entry.label {
-        Some(label) => format!(" ({})", printable(label)),
-        None => String::new(),
-    };
-    format!(
-        "{}{label}, accepted for {}",
-        entry.key,
-        scopes(entry).join(", ")
-    )
-}
-
-fn scopes(entry: &Entry) -> Vec<&str> {
-    entry.scopes.iter().map(scope_text).collect()
-}
-
-fn scope_text(scope: &Scope) -> &str {
-    match scope {
-        Scope::Any => "*",
-        Scope::Name(name) => name.as_str(),
-    }
-}
-
-/// An accepted key, for programs.
+/// A key, for programs.
 #[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(serialize_with = "in_base64")]
-    key: PublicKey,
-    fingerprint: String,
-    scopes: Vec<&'a str>,
-    label: Option<&'a str>,
-    added_ms: u64,
-    window: Option<String>,
-}
-
-impl<'a> Shown<'a> {
-    fn of(entry: &'a Entry) -> Self {
-        Self {
-            key: entry.key,
-            fingerprint: entry.key.fingerprint().to_string(),
-            scopes: scopes(entry),
-            label: entry.label.as_deref(),
-            added_ms: entry.added.at_ms,
-            window: match entry.added.how {
-                How::Window(window) => Some(window.to_string()),
-                How::Named | How::Imported => None,
-            },
-        }
-    }
-}
-
-/// What was done to a key, for programs.
-#[derive(Serialize)]
-struct Changed {
-    #[serde(serialize_with = "in_base64")]
-    key: PublicKey,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sessions: Option<u32>,
-}
-
-/// A key of ours, for programs.
-#[derive(Serialize)]
-struct OurKey {
+struct Alone {
     #[serde(serialize_with = "in_base64")]
     key: PublicKey,
     fingerprint: String,
     words: String,
 }
 
-impl OurKey {
+impl Alone {
     fn of(key: PublicKey) -> Self {
         Self {
             key,
@@ -235,55 +230,47 @@ pub(super) fn in_base64<S: serde::Serializer>(
     serializer.collect_str(key)
 }
 
+/// An entry for the tests of these rooms.
+#[cfg(test)]
+fn example(byte: u8, scopes: &[&str], standing: keystore::Standing) -> Entry {
+    use identity::Name;
+    use keystore::{Actor, Added, How, Scope};
+    let scope = |text: &&str| match *text {
+        "*" => Scope::Any,
+        name => Scope::Name(Name::parse(name).unwrap()),
+    };
+    Entry {
+        key: PublicKey::parse(&[byte; 32]).unwrap(),
+        scopes: scopes.iter().map(scope).collect(),
+        standing,
+        label: Some("lap\u{1b}top".into()),
+        comment: None,
+        added: Added {
+            at_ms: 12,
+            how: How::Named,
+            by: Actor::User(1000),
+        },
+        expires_ms: None,
+        seen: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use identity::Name;
-    use keystore::{Actor, Added, Standing};
-    use std::collections::BTreeSet;
-
-    fn entry(scopes: &[&str]) -> Entry {
-        let scope = |text: &&str| match *text {
-            "*" => Scope::Any,
-            name => Scope::Name(Name::parse(name).unwrap()),
-        };
-        Entry {
-            key: PublicKey::parse(&[7; 32]).unwrap(),
-            scopes: scopes.iter().map(scope).collect::<BTreeSet<_>>(),
-            standing: Standing::Accepted,
-            label: Some("lap\u{1b}top".into()),
-            comment: None,
-            added: Added {
-                at_ms: 12,
-                how: How::Named,
-                by: Actor::User(1000),
-            },
-            expires_ms: None,
-            seen: None,
-        }
-    }
-
-    #[test]
-    fn a_list_for_a_name_shows_all_that_are_accepted_there() {
-        let hello = Scope::Name(Name::parse("hello").unwrap());
-        assert!(is_shown(&entry(&["hello", "x"]), Some(&hello)));
-        assert!(is_shown(&entry(&["*"]), Some(&hello)));
-        assert!(!is_shown(&entry(&["x"]), Some(&hello)));
-        assert!(is_shown(&entry(&["x"]), None));
-        assert!(!is_shown(&entry(&["hello"]), Some(&Scope::Any)));
-    }
-
-    #[test]
-    fn programs_get_keys_in_base64() {
-        let entry = entry(&["*", "hello"]);
-        let json = serde_json::to_value(Shown::of(&entry)).unwrap();
-        assert_eq!(json["key"], entry.key.to_string());
-        assert_eq!(json["scopes"], serde_json::json!(["*", "hello"]));
-        assert_eq!(json["label"], "lap\u{1b}top");
-    }
+    use keystore::Standing;
 
     #[test]
     fn a_label_cannot_command_a_terminal() {
-        assert!(!describe(&entry(&["*"])).contains('\u{1b}'));
+        let entry = example(7, &["*"], Standing::Accepted);
+        assert!(!called(&entry).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_key_that_is_named_twice_is_changed_once() {
+        let entry = example(7, &["*"], Standing::Accepted);
+        let texts = [entry.key.to_string(), entry.key.to_string()];
+        let changes = each(&texts, &[entry], |key| Change::Revoke { key }).unwrap();
+        assert_eq!(changes.len(), 1);
     }
 }

@@ -27,18 +27,7 @@ pub(super) async fn read(source: &SecretSource) -> Result<Option<Secret>, Failur
         SecretSource {
             ask_secret: true, ..
         } => {
-            let text = terminal::hidden("secret: ")
-                .await
-                .map_err(|error| match error.kind() {
-                    ErrorKind::Interrupted => Failure::silent(Exit::Interrupted),
-                    ErrorKind::UnexpectedEof => {
-                        Failure::because(Exit::Usage, "no secret was given")
-                    }
-                    _ => Failure::because(
-                        Exit::Usage,
-                        "no terminal to ask for the secret; use --secret-file or --secret-fd",
-                    ),
-                })?;
+            let text = typed("secret", "--secret-file or --secret-fd").await?;
             Secret::parse(text.as_bytes()).or_exit(Exit::Usage)?
         }
         _ => return Ok(None),
@@ -94,6 +83,26 @@ pub(super) fn line(path: &Path, longest: usize, care: Care) -> io::Result<Zeroiz
     let length = line.strip_suffix(b"\r").unwrap_or(line).len();
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// What somebody types on the terminal, unseen. `what` is asked for, and `instead` are the flags
+/// for those who have no terminal.
+pub(super) async fn typed(
+    what: &'static str,
+    instead: &'static str,
+) -> Result<Zeroizing<String>, Failure> {
+    terminal::hidden(format!("{what}: "))
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => Failure::silent(Exit::Interrupted),
+            ErrorKind::UnexpectedEof => {
+                Failure::because(Exit::Usage, format_args!("no {what} was given"))
+            }
+            _ => Failure::because(
+                Exit::Usage,
+                format_args!("no terminal to ask for the {what}; use {instead}"),
+            ),
+        })
 }
 
 #[cfg(test)]

@@ -33,8 +33,9 @@ pub(super) async fn yes(question: &str) -> Option<bool> {
 }
 
 /// Asks for a line that is not shown. Whatever ends the waiting leaves the terminal as it was.
-pub(super) async fn hidden(question: &'static str) -> io::Result<Zeroizing<String>> {
+pub(super) async fn hidden(question: impl Into<String>) -> io::Result<Zeroizing<String>> {
     let _before = Before::look()?;
+    let question = question.into();
     tokio::select! {
         line = aside(move || rpassword::prompt_password(question)) => line?.map(Zeroizing::new),
         _ = tokio::signal::ctrl_c() => Err(ErrorKind::Interrupted.into()),

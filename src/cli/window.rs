@@ -1,18 +1,19 @@
 //! `moonport window`: counted, timed permissions to learn unknown keys.
 
-use std::path::Path;
-use std::time::Duration;
+mod open;
+mod shown;
+mod watch;
 
-use data_encoding::BASE64;
-use identity::{Name, Secret};
-use keystore::{Change, OpenWindow, Origin, Window, WindowEnd, WindowId};
-use serde::Serialize;
+use std::path::Path;
+
+use keystore::{Change, Window, WindowEnd};
 
 use super::admin::Admin;
-use super::args::{self, Open};
-use super::exit::{Exit, Failure, OrExit};
-use super::output::{Output, count, tell};
-use super::{duration, key, qr, rooms, secret};
+use super::args::{self, CloseWindow};
+use super::exit::{Exit, Failure};
+use super::output::{Output, printable};
+use super::{key, rooms};
+pub(super) use open::wanted;
 
 pub(super) async fn run(
     command: args::Window,
@@ -20,262 +21,148 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        args::Window::Open(open) => opened(open, state, out).await?,
-        args::Window::List(json) => {
-            let windows = Admin::open(state)?.windows().await?;
-            list(&windows, json.json, out)?;
+        args::Window::Open(open) => open::open(open, state, out).await?,
+        args::Window::List(wanted) => {
+            let mut windows = Admin::open(state)?.windows().await?;
+            windows.retain(|window| wanted.all || window.ended.is_none());
+            shown::list(&windows, wanted.json, out)?;
         }
-        args::Window::Close { window, yes, json } => {
+        args::Window::Show(wanted) if wanted.watch => {
+            return watch::watch(&wanted.window, state, out).await;
+        }
+        args::Window::Show(wanted) => {
             let mut admin = Admin::open(state)?;
             let windows = admin.windows().await?;
-            let window = named(&window, &windows)?;
-            let question = format!(
-                "close window {} of {}, which has let in {} of {}?",
-                window.id,
-                window.name,
-                window.enrolled.len(),
-                window.count
-            );
-            if !yes {
-                key::agreed(&question).await?;
-            }
-            let close = Change::CloseWindow {
-                window: window.id,
-                why: WindowEnd::Closed,
-            };
-            admin.apply(vec![close], false).await?;
-            match json.json {
-                true => out.json(&serde_json::json!({ "window": window.id.to_string() }))?,
-                false => out.line(format_args!(
-                    "window {} of {} is closed",
-                    window.id, window.name
-                ))?,
-            }
+            let window = named(&wanted.window, &windows)?;
+            let keys = admin.keys().await?;
+            shown::show(window, &keys, wanted.json, out)?;
         }
+        args::Window::Close(wanted) => close(wanted, state, out).await?,
     }
     Ok(Exit::Done)
 }
 
-async fn opened(open: Open, state: &Path, out: &Output) -> Result<(), Failure> {
-    let (secret, human) = match secret::read(&open.secret).await? {
-        Some(secret) => (secret, true),
-        None => (secret::generate()?, false),
-    };
-    if human {
-        tell(
-            "moonport: a secret that a person made up can be guessed by whoever records one \
-             connection; say no secret to have one made up that cannot",
-        );
-    }
+async fn close(wanted: CloseWindow, state: &Path, out: &Output) -> Result<(), Failure> {
     let mut admin = Admin::open(state)?;
-    let lasts = duration::text(open.lasts);
-    let window = admin
-        .open_window(wanted(
-            open.name,
-            secret.clone(),
-            human,
-            open.count,
-            open.lasts,
-        )?)
-        .await?;
-    // A secret that somebody brought along is not repeated.
-    let text = (!human).then(|| String::from_utf8_lossy(secret.reveal()));
-    if open.json {
-        return out.json(&Shown {
-            secret: text.as_deref(),
-            ..Shown::of(&window)
-        });
-    }
-    let keys = count(window.count, "key");
-    out.line(format_args!(
-        "window {} of {} is open for {keys} and {lasts}",
-        window.id, window.name
-    ))?;
-    if let Some(text) = &text {
-        out.line(format_args!("secret: {text}"))?;
-        out.line("on the other machine: moonport connect HOST --ask-secret")?;
-    }
-    match open.qr {
-        true => out.line(qr::code(secret.reveal())?),
-        false => Ok(()),
-    }
-}
-
-/// A window to be opened, with a random number.
-pub(super) fn wanted(
-    name: Name,
-    secret: Secret,
-    human: bool,
-    count: u32,
-    lasts: Duration,
-) -> Result<OpenWindow, Failure> {
-    Ok(OpenWindow {
-        id: WindowId(getrandom::u64().or_exit(Exit::Failed)?),
-        name,
-        secret,
-        human,
-        count,
-        lasts_ms: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
-        origin: Origin::Admin,
-        label: None,
-    })
-}
-
-/// Which window is meant: its number or the beginning of it, or a name that has one open window.
-fn named<'a>(text: &str, windows: &'a [Window]) -> Result<&'a Window, Failure> {
-    let open: Vec<_> = windows
-        .iter()
-        .filter(|window| window.ended.is_none())
-        .collect();
-    let by_name = open.iter().filter(|window| window.name.as_str() == text);
-    let by_number = open
-        .iter()
-        .filter(|window| window.id.to_string().starts_with(text));
-    let mut found: Vec<&Window> = by_name.copied().collect();
-    if found.is_empty() && !text.is_empty() {
-        found = by_number.copied().collect();
-    }
-    match found.as_slice() {
-        [window] => Ok(window),
-        [] => Err(Failure::because(
+    let windows = admin.windows().await?;
+    let window = named(&wanted.window, &windows)?;
+    let called = called(window);
+    if window.ended.is_some() {
+        return Err(Failure::because(
             Exit::Usage,
-            format_args!("no open window {text:?}; `moonport window list` shows them"),
-        )),
-        several => {
-            let ids: Vec<_> = several.iter().map(|window| window.id.to_string()).collect();
-            Err(Failure::because(
-                Exit::Usage,
-                format_args!(
-                    "{text:?} may mean {} windows, say which: {}",
-                    ids.len(),
-                    ids.join(", ")
-                ),
-            ))
-        }
+            format_args!(
+                "no open window {:?}: {called} has ended",
+                printable(&wanted.window)
+            ),
+        ));
+    }
+    let question = format!(
+        "close {called}, which has let in {} of {}?",
+        window.enrolled.len(),
+        window.count
+    );
+    if !wanted.yes {
+        key::agreed(&question).await?;
+    }
+    let close = Change::CloseWindow {
+        window: window.id,
+        why: WindowEnd::Closed,
+    };
+    admin.apply(vec![close], false).await?;
+    match wanted.json {
+        true => out.json(&serde_json::json!({ "window": window.id.to_string() })),
+        false => out.line(format_args!("{called} is closed")),
     }
 }
 
-fn list(windows: &[Window], json: bool, out: &Output) -> Result<(), Failure> {
-    if json {
-        return out.json(&windows.iter().map(Shown::of).collect::<Vec<_>>());
-    }
-    if windows.is_empty() && out.terminal {
-        return out.line("no windows are open; `moonport window open NAME` opens one");
-    }
-    let rows: Vec<_> = windows
-        .iter()
-        .map(|window| {
-            let shown = Shown::of(window);
-            let state = match (shown.state, shown.ends_in_ms) {
-                ("open", Some(ms)) => {
-                    format!("open, {} left", duration::text(Duration::from_millis(ms)))
+/// A window as people know it.
+fn called(window: &Window) -> String {
+    let label = match &window.label {
+        Some(label) => format!(" ({})", printable(label)),
+        None => String::new(),
+    };
+    format!("window {}{label} of {}", window.id, window.name)
+}
+
+/// Which window is meant: its label, a name, its number or the beginning of that. Open windows come
+/// before those that have ended.
+fn named<'a>(text: &str, windows: &'a [Window]) -> Result<&'a Window, Failure> {
+    let by: [&dyn Fn(&Window) -> bool; 3] = [
+        &|window| window.label.as_deref() == Some(text),
+        &|window| window.name.as_str() == text,
+        &|window| !text.is_empty() && window.id.to_string().starts_with(text),
+    ];
+    for is_open in [true, false] {
+        for is_meant in by {
+            let meant = |window: &&Window| window.ended.is_none() == is_open && is_meant(window);
+            let found: Vec<&Window> = windows.iter().filter(meant).collect();
+            match found.as_slice() {
+                [] => {}
+                [window] => return Ok(window),
+                several => {
+                    let ids: Vec<_> = several.iter().map(|window| window.id.to_string()).collect();
+                    return Err(Failure::because(
+                        Exit::Usage,
+                        format_args!(
+                            "{:?} may mean {} windows, say which: {}",
+                            printable(text),
+                            ids.len(),
+                            ids.join(", ")
+                        ),
+                    ));
                 }
-                (state, _) => state.to_owned(),
-            };
-            let admitted = format!("{} of {}", window.enrolled.len(), window.count);
-            [
-                shown.window,
-                window.name.to_string(),
-                admitted,
-                state,
-                shown.origin.to_owned(),
-            ]
-        })
-        .collect();
-    out.table(["WINDOW", "NAME", "ADMITTED", "STATE", "OPENED BY"], &rows)
-}
-
-/// A window, for programs.
-#[derive(Serialize)]
-struct Shown<'a> {
-    window: String,
-    name: &'a str,
-    state: &'static str,
-    origin: &'static str,
-    count: u32,
-    left: u32,
-    enrolled: Vec<String>,
-    guesses: u32,
-    ends_in_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
-}
-
-impl<'a> Shown<'a> {
-    fn of(window: &'a Window) -> Self {
-        let now = rooms::now();
-        let passed = now.wall_ms.saturating_sub(window.opened.wall_ms);
-        let Window {
-            id: WindowId(_), ..
-        } = window;
-        Self {
-            window: window.id.to_string(),
-            name: window.name.as_str(),
-            state: match window.ended {
-                None => "open",
-                Some((WindowEnd::Spent, _)) => "spent",
-                Some((WindowEnd::Expired, _)) => "expired",
-                Some((WindowEnd::Closed, _)) => "closed",
-                Some((WindowEnd::Replaced, _)) => "replaced",
-                Some((WindowEnd::Guessed, _)) => "guessed",
-            },
-            origin: match window.origin {
-                Origin::Script => "script",
-                Origin::Admin => "admin",
-            },
-            count: window.count,
-            left: match window.ended {
-                None => window.left(now, 0),
-                Some(_) => 0,
-            },
-            enrolled: window
-                .enrolled
-                .iter()
-                .map(|key| BASE64.encode(key))
-                .collect(),
-            guesses: window.guesses,
-            ends_in_ms: window
-                .ended
-                .is_none()
-                .then(|| window.lasts_ms.saturating_sub(passed)),
-            secret: None,
+            }
         }
+    }
+    Err(Failure::because(
+        Exit::Usage,
+        format_args!(
+            "no window {:?}; `moonport window list --all` shows them",
+            printable(text)
+        ),
+    ))
+}
+
+fn now_ms() -> u64 {
+    rooms::now().wall_ms
+}
+
+/// A window for the tests of these rooms.
+#[cfg(test)]
+fn example(id: u64, name: &str, ended: Option<WindowEnd>) -> Window {
+    use keystore::{Origin, WindowId};
+    let now = rooms::now();
+    Window {
+        label: None,
+        by: keystore::Actor::User(1000),
+        id: WindowId(id),
+        name: identity::Name::parse(name).unwrap(),
+        origin: Origin::Admin,
+        human: false,
+        count: 2,
+        enrolled: [[7; 32]].into(),
+        guesses: 0,
+        opened: now,
+        lasts_ms: 600_000,
+        ended: ended.map(|why| (why, now)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use identity::Name;
-    use std::collections::BTreeSet;
-
-    fn window(id: u64, name: &str, ended: Option<WindowEnd>) -> Window {
-        let now = rooms::now();
-        Window {
-            label: None,
-            by: keystore::Actor::User(1000),
-            id: WindowId(id),
-            name: Name::parse(name).unwrap(),
-            origin: Origin::Admin,
-            human: false,
-            count: 2,
-            enrolled: BTreeSet::from([[7; 32]]),
-            guesses: 0,
-            opened: now,
-            lasts_ms: 600_000,
-            ended: ended.map(|why| (why, now)),
-        }
-    }
 
     #[test]
-    fn a_window_is_known_by_its_number_or_its_name() {
-        let windows = [
-            window(0xabcd_0000_0000_0001, "hello", None),
-            window(0xabce_0000_0000_0002, "chat", None),
-            window(0xabcf_0000_0000_0003, "chat", Some(WindowEnd::Spent)),
+    fn a_window_is_known_by_its_number_its_label_or_its_name() {
+        let mut windows = [
+            example(0xabcd_0000_0000_0001, "hello", None),
+            example(0xabce_0000_0000_0002, "chat", None),
+            example(0xabcf_0000_0000_0003, "chat", Some(WindowEnd::Spent)),
         ];
+        windows[1].label = Some("party".into());
         assert_eq!(named("hello", &windows).unwrap().id, windows[0].id);
         assert_eq!(named("chat", &windows).unwrap().id, windows[1].id);
+        assert_eq!(named("party", &windows).unwrap().id, windows[1].id);
         assert_eq!(named("abcd", &windows).unwrap().id, windows[0].id);
         assert!(
             named("abc", &windows)
@@ -283,23 +170,8 @@ mod tests {
                 .to_string()
                 .contains("2 windows")
         );
-        assert!(named("abcf", &windows).is_err(), "it has ended");
+        assert_eq!(named("abcf", &windows).unwrap().id, windows[2].id);
         assert!(named("", &windows).is_err());
-    }
-
-    #[test]
-    fn programs_see_what_is_left() {
-        let open = window(1, "hello", None);
-        let json = serde_json::to_value(Shown::of(&open)).unwrap();
-        assert_eq!(json["window"], "0000000000000001");
-        assert_eq!((&json["state"], &json["left"]), (&"open".into(), &1.into()));
-        assert!(json["ends_in_ms"].as_u64().unwrap() <= 600_000);
-        assert!(json.get("secret").is_none());
-        let spent = window(1, "hello", Some(WindowEnd::Spent));
-        let json = serde_json::to_value(Shown::of(&spent)).unwrap();
-        assert_eq!(
-            (&json["state"], &json["left"]),
-            (&"spent".into(), &0.into())
-        );
+        assert!(named("nothing", &windows).is_err());
     }
 }

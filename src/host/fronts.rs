@@ -19,7 +19,7 @@ use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
 use crate::ipc::Denied;
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
-use crate::ipc::script::{ToScript, Wanted};
+use crate::ipc::script::{ToScript, Wanted, WindowStatus};
 use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link, script};
 use crate::wire::a12::{Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
@@ -46,6 +46,10 @@ pub(super) struct Front {
     /// required one and one to be required.
     pub(super) wishing: bool,
     pub(super) wishes: [Option<Wanted>; 2],
+    /// Windows that the script has asked for, and that have not been seen to.
+    pub(super) asked: usize,
+    /// The windows of the name, as the script was told.
+    pub(super) listed: Vec<WindowStatus>,
     /// Sessions that wait for the script's decision.
     pub(super) undecided: usize,
     /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
@@ -101,6 +105,8 @@ impl Front {
             named_required: false,
             named_window: false,
             wishing: false,
+            asked: 0,
+            listed: Vec::new(),
             wishes: [None, None],
             undecided: 0,
             sockets: Vec::new(),
@@ -167,6 +173,8 @@ impl Host {
             named_window: false,
             wishing: false,
             wishes: [None, None],
+            asked: 0,
+            listed: Vec::new(),
             undecided: 0,
             sockets,
             child: None,

@@ -11,6 +11,7 @@
 //! | `fronts` | which frameservers run |
 //! | `peers` | what the questions of their peers come to |
 //! | `windows` | which secrets verify, and what scripts hear of their windows |
+//! | `script_windows` | which windows scripts may open and close, and what they see of them |
 //! | `roll` | who is in, and who has to go |
 //! | `sessions` | how they come and go |
 //! | `refusals` | what is remembered of those who are not |
@@ -35,6 +36,7 @@ mod probe;
 mod program;
 mod refusals;
 mod roll;
+mod script_windows;
 mod scripts;
 mod sessions;
 #[cfg(test)]

@@ -118,6 +118,10 @@ impl Host {
         match message {
             FromScript::Listen(listen) => self.listen(id, listen),
             FromScript::Secret(wanted) => self.secret(id, wanted),
+            FromScript::OpenWindow(wanted) => self.script_opens(id, wanted),
+            FromScript::CloseWindow { listener, window } => {
+                self.script_closes(id, listener, window);
+            }
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
             FromScript::Confined(sandbox) => {

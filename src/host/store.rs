@@ -78,10 +78,10 @@ impl<H: 'static> Store<H> {
                     Ok(first) => {
                         let more = queue.try_iter().take(MAX_BATCH);
                         let batch = std::iter::once(first).chain(more).collect();
-                        keeper.work(batch).into_iter().for_each(&deliver);
+                        deliver(all(keeper.work(batch)));
                     }
                     Err(mpsc::RecvTimeoutError::Timeout) => {
-                        keeper.settle().into_iter().for_each(&deliver);
+                        deliver(all(keeper.settle()));
                     }
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
@@ -289,6 +289,16 @@ where
     }
 }
 
+/// All results at once: the host hears nothing between a change and the word that it is done, such
+/// as that a session has gone which the change has ended.
+fn all<H: 'static>(results: Vec<Then<H>>) -> Then<H> {
+    Box::new(move |host| {
+        for then in results {
+            then(host);
+        }
+    })
+}
+
 type Waiting<H> = (Actor, Vec<Change>, Applied<H>);
 
 fn wake(look: &(impl Fn() -> bool + Clone + Send + 'static)) -> Wake {
@@ -320,3 +330,24 @@ const MAX_BATCH: usize = 256;
 
 /// How long the store may be unheard of before what is known of it counts for nothing.
 const GRACE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod order {
+    use super::*;
+    use keystore::Memory;
+
+    #[test]
+    fn i5_nothing_is_heard_between_a_change_and_the_word_that_it_is_done() {
+        let (deliver, delivered) = mpsc::channel();
+        let deliver = move |then: Then<Vec<&'static str>>| drop(deliver.send(then));
+        let hear = |_| -> Then<Vec<&'static str>> { Box::new(|heard| heard.push("changed")) };
+        let store = Store::start(Box::new(Memory::new()), Clock::new(), deliver, hear).unwrap();
+        let key = PublicKey::parse(&[7; 32]).unwrap();
+        store.apply(Actor::Host, vec![Change::Ban { key }], |_, _, _| {
+            Box::new(|heard| heard.push("done"))
+        });
+        let mut heard = Vec::new();
+        delivered.recv().unwrap()(&mut heard);
+        assert_eq!(heard, ["changed", "done"]);
+    }
+}

@@ -14,8 +14,9 @@ use keystore::{
 
 use super::admit::Use;
 use super::{FrontId, Host, ScriptId};
+use crate::ipc::ListenerId;
 use crate::ipc::frameserver::{Candidate, Listen, ToFrameserver};
-use crate::ipc::script::{ToScript, Wanted, WindowEvent};
+use crate::ipc::script::{ToScript, Wanted, WindowEvent, WindowStatus};
 use crate::wire::a12::{SecretId, StageKeys};
 
 /// The windows as they were seen last.
@@ -58,6 +59,26 @@ impl Windows {
         let derived = |seen: &&Seen| seen.candidate.is_some();
         let known = self.seen.values().filter(derived);
         known.map(|seen| seen.window.id).collect()
+    }
+
+    /// The windows of a name, for its scripts, in the order in which they were opened.
+    pub(super) fn list(&self, name: &Name) -> Vec<WindowStatus> {
+        let of_name = |seen: &&Seen| seen.window.name == *name;
+        let mut found: Vec<&Seen> = self.seen.values().filter(of_name).collect();
+        found.sort_by_key(|seen| seen.window.opened.wall_ms);
+        let status = |seen: &Seen| WindowStatus {
+            window: seen.window.id.0,
+            label: seen.window.label.clone(),
+            left: seen.left,
+            enrolled: u32::try_from(seen.window.enrolled.len()).unwrap_or(u32::MAX),
+            open: seen.window.ended.is_none(),
+            ends_ms: seen
+                .window
+                .opened
+                .wall_ms
+                .saturating_add(seen.window.lasts_ms),
+        };
+        found.into_iter().map(status).collect()
     }
 
     /// The windows whose secrets verify beside a listener's required one; the youngest come first,
@@ -154,8 +175,13 @@ impl Host {
         for Reading { window, left, keys } in readings {
             let old = before.remove(&window.id);
             news.extend(
-                changes(old.as_ref(), &window, left, first)
-                    .map(|event| (window.name.clone(), event, left)),
+                changes(old.as_ref(), &window, left, first).map(|event| News {
+                    event,
+                    left,
+                    window: window.id,
+                    name: window.name.clone(),
+                    label: window.label.clone(),
+                }),
             );
             // A window keeps its number as long as it keeps its secret.
             let candidate = match (old.and_then(|old| old.candidate), keys) {
@@ -174,26 +200,26 @@ impl Host {
             self.windows.seen.insert(seen.window.id, seen);
         }
         // One that takes another's place is told of after the other's end.
-        news.sort_by_key(|(_, event, _)| *event == WindowEvent::Opened);
+        news.sort_by_key(|news| news.event == WindowEvent::Opened);
         // Whoever hears of a secret may use it at once.
         self.update_secrets();
-        for (name, event, left) in news {
+        self.tell_lists();
+        for news in news {
+            let News {
+                name, event, left, ..
+            } = &news;
             tracing::info!(%name, ?event, left, "window");
-            self.tell_listeners(&name, event, left);
+            self.tell_listeners(&news);
         }
     }
 
-    fn tell_listeners(&mut self, name: &Name, event: WindowEvent, left: u32) {
-        for front in self.fronts.values().filter(|front| front.name == *name) {
+    fn tell_listeners(&mut self, news: &News) {
+        for front in self.fronts.values().filter(|it| it.name == news.name) {
             let Some(listener) = front.listener else {
                 continue;
             };
             if let Some(script) = self.scripts.get_mut(&front.script) {
-                script.tell(ToScript::Window {
-                    listener,
-                    event,
-                    left,
-                });
+                script.tell(news.told_to(listener));
             }
         }
     }
@@ -303,14 +329,19 @@ impl Host {
     /// The first secret after a start is one that has a window already: what was left of it goes on.
     fn resume_window(&mut self, front: FrontId, wanted: Wanted, window: WindowId, left: u32) {
         self.require(front, &wanted, Some(window));
-        let listener = wanted.listener;
-        let script = self.fronts.get(&front).map(|front| front.script);
-        if let Some(script) = script.and_then(|script| self.scripts.get_mut(&script)) {
-            script.tell(ToScript::Window {
-                listener,
-                event: WindowEvent::Resumed,
-                left,
-            });
+        let Some(found) = self.fronts.get(&front) else {
+            return;
+        };
+        let seen = self.windows.seen.get(&window);
+        let news = News {
+            event: WindowEvent::Resumed,
+            left,
+            window,
+            name: found.name.clone(),
+            label: seen.and_then(|seen| seen.window.label.clone()),
+        };
+        if let Some(script) = self.scripts.get_mut(&found.script) {
+            script.tell(news.told_to(wanted.listener));
         }
     }
 
@@ -392,7 +423,7 @@ impl Host {
     }
 
     /// A script, as the one who makes changes.
-    fn actor(&self, script: ScriptId) -> Actor {
+    pub(super) fn actor(&self, script: ScriptId) -> Actor {
         match self.scripts.get(&script) {
             Some(script) => Actor::Script(script.name().to_owned()),
             None => Actor::Host,
@@ -484,6 +515,27 @@ impl Host {
                     host.count_guesses();
                 })
             });
+    }
+}
+
+/// What has become of a window.
+pub(super) struct News {
+    pub(super) event: WindowEvent,
+    pub(super) left: u32,
+    pub(super) window: WindowId,
+    pub(super) name: Name,
+    pub(super) label: Option<String>,
+}
+
+impl News {
+    pub(super) fn told_to(&self, listener: ListenerId) -> ToScript {
+        ToScript::Window {
+            listener,
+            event: self.event,
+            left: self.left,
+            window: self.window.0,
+            label: self.label.clone(),
+        }
     }
 }
 

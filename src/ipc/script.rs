@@ -53,6 +53,18 @@ pub enum ToScript {
         event: WindowEvent,
         /// How many keys it still admits.
         left: u32,
+        /// Its number.
+        window: u64,
+        /// What it is called.
+        label: Option<String>,
+    },
+    /// The windows of the listener's name, as they are now; told before the events that made them
+    /// so.
+    Windows {
+        /// Which listener.
+        listener: ListenerId,
+        /// All of them, in the order in which they were opened.
+        windows: Vec<WindowStatus>,
     },
     /// End: run the shutdown entry point, then exit.
     Stop,
@@ -148,6 +160,25 @@ pub enum WindowEvent {
     Closed,
     /// Too many guesses at its secret.
     Guessed,
+    /// It could not be opened or closed as the script asked.
+    Failed,
+}
+
+/// A window of a listener's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// Its number.
+    pub window: u64,
+    /// What it is called.
+    pub label: Option<String>,
+    /// How many keys it still admits.
+    pub left: u32,
+    /// How many it has let in.
+    pub enrolled: u32,
+    /// It has not ended.
+    pub open: bool,
+    /// When its time is over, wall clock, ms since 1970.
+    pub ends_ms: u64,
 }
 
 /// What a script process says to the host.
@@ -157,6 +188,15 @@ pub enum FromScript {
     Listen(Listen),
     /// The listener's secret, or a window beside it.
     Secret(Wanted),
+    /// Open a window for the listener's name.
+    OpenWindow(NewWindow),
+    /// Close a window of the listener's name.
+    CloseWindow {
+        /// Which listener.
+        listener: ListenerId,
+        /// The window's number.
+        window: u64,
+    },
     /// Take the peer, or turn it away.
     Decide {
         /// Which one.
@@ -280,4 +320,23 @@ pub struct Wanted {
     pub count: u32,
     /// Seconds in which it does; `None`: the default.
     pub seconds: Option<u64>,
+}
+
+/// A window that a script opens beside the secrets that its listener takes already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewWindow {
+    /// For whose name.
+    pub listener: ListenerId,
+    /// Its number, which the script has chosen at random; one that is taken is refused.
+    pub window: u64,
+    /// Its secret.
+    pub secret: Secret,
+    /// Whether a person made the secret up, so that guesses are counted.
+    pub human: bool,
+    /// How many unknown keys it lets in.
+    pub count: u32,
+    /// Seconds in which it does; `None`: the default.
+    pub seconds: Option<u64>,
+    /// What to call it.
+    pub label: Option<String>,
 }

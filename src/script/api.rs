@@ -12,6 +12,7 @@ mod process;
 mod reference;
 mod segment;
 mod util;
+mod windows;
 
 use std::rc::Rc;
 
@@ -170,6 +171,7 @@ const NOTHING: &[Ret] = &[];
 pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     [
         net::ENTRIES,
+        windows::ENTRIES,
         segment::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,

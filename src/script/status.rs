@@ -5,6 +5,8 @@
 
 mod row;
 
+pub(super) use row::window_id;
+
 use std::fmt::Write;
 
 use crate::ipc::script::{Request, WindowEvent};
@@ -35,7 +37,12 @@ pub(super) enum Status {
     /// Something did not work.
     Failure(String),
     /// A window of the listener's name has changed.
-    Window { event: WindowEvent, left: u32 },
+    Window {
+        event: WindowEvent,
+        left: u32,
+        window: u64,
+        label: Option<String>,
+    },
     /// The picture's size.
     Resized(Resized),
     /// A frame has come.
@@ -267,9 +274,11 @@ pub(super) static KINDS: [Kind; 23] = [
             f(
                 "event",
                 "string",
-                "`opened`, `resumed`, `enrolled`, `spent`, `expired`, `closed` or `guessed`",
+                "`opened`, `resumed`, `enrolled`, `spent`, `expired`, `closed`, `guessed`, or `failed`: not done, as the script asked; a `failure` says why",
             ),
             f("left", "number", "how many keys it still lets in"),
+            f("id", "string", "its number, sixteen hex digits"),
+            f("label", "string?", "what it is called"),
         ],
     },
     Kind {

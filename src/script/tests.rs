@@ -263,6 +263,11 @@ fn listen() {
 }
 
 #[test]
+fn windows() {
+    run("windows.lua");
+}
+
+#[test]
 fn segments() {
     run("segments.lua");
 }

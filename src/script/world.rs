@@ -18,7 +18,7 @@ use super::vids::{
     Address, Flags, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid,
 };
 use crate::ipc::link;
-use crate::ipc::script::{FromScript, Listen, Wanted};
+use crate::ipc::script::{FromScript, Listen, Wanted, WindowStatus};
 use crate::ipc::{ListenerId, SegmentId, SessionId};
 use crate::wire::a12::event::{SegmentKind, Target};
 
@@ -97,6 +97,8 @@ pub(super) struct World {
     next_listener: u32,
     next_request: u32,
     listeners: HashMap<ListenerId, Vid>,
+    /// The windows of their names, as the host has told them.
+    windows: HashMap<ListenerId, Vec<WindowStatus>>,
     routes: HashMap<SegmentId, Route>,
     opening: Vec<Opening>,
     queue: VecDeque<Queued>,
@@ -124,6 +126,7 @@ impl World {
             next_listener: 1,
             next_request: 1,
             listeners: HashMap::new(),
+            windows: HashMap::new(),
             routes: HashMap::new(),
             opening: Vec::new(),
             queue: VecDeque::new(),
@@ -249,6 +252,11 @@ impl World {
                 Err(message)
             }
         }
+    }
+
+    /// The windows of a listener's name.
+    pub(super) fn windows(&self, listener: ListenerId) -> &[WindowStatus] {
+        self.windows.get(&listener).map_or(&[], Vec::as_slice)
     }
 
     // ---- segments

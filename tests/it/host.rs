@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -251,8 +251,17 @@ impl Host {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs an admin's command, which has to fail; returns what it says.
     #[track_caller]
-    fn json<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Value {
+    pub(crate) fn fails<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> String {
+        let mut command = self.from.place.moonport(words);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success(), "{command:?} succeeds");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn json<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Value {
         serde_json::from_str(&self.admin(words)).unwrap()
     }
 

@@ -199,3 +199,85 @@ fn i10_a_script_that_opens_one_after_the_other_keeps_nobody_waiting() {
     is_let_in(&host, ANNA, "secret3001");
     host.client(EVE).secret("secret1").refused();
 }
+
+/// Opens windows, lists and closes them, as a client says.
+const KEEPER: &str = r#"
+local function client(source, status)
+    if status.kind == "registered" then
+        message_target(source, "welcome")
+    elseif status.kind ~= "message" then
+        return
+    elseif status.message == "open" then
+        last = moonport.window({ listener = listener, label = "guest", for_s = 600 })
+        print("made", last.id, last.secret)
+    elseif status.message == "list" then
+        for _, it in ipairs(moonport.windows(listener)) do
+            print("listed", it.label, it.open, it.left, it.enrolled, it.ends_in_s > 0, it.secret)
+        end
+    else
+        moonport.close_window(listener, status.message == "close" and last.id or status.message)
+    end
+end
+
+listener = net_listen('lab', ADDRESS, PORT, function(source, status)
+    if status.kind == "window" then
+        print("window", status.event, status.label, last and status.id == last.id)
+    elseif status.kind == "segment_request" then
+        accept_target(client)
+    end
+end)
+"#;
+
+#[test]
+fn a_script_opens_lists_and_closes_windows_of_its_name() {
+    let mut host = Moonport::new().script("lab", KEEPER).start();
+    host.key_accept("lab", ANNA);
+    let mut anna = host.client(ANNA).connect();
+    anna.expect("welcome");
+    anna.say("open");
+    let made = host.process.expect("made\t");
+    let secret = made.rsplit('\t').next().unwrap().to_owned();
+    host.process.expect("window\topened\tguest\ttrue");
+    anna.say("list");
+    host.process.expect("listed\tguest\ttrue\t1\t0\ttrue\tnil");
+    is_let_in(&host, BERT, &secret);
+    host.process.expect("window\tspent\tguest\ttrue");
+    let shown = host.json(["window", "show", "guest", "--json"]);
+    assert_eq!(shown["opened_by"], "script lab");
+    assert_eq!(shown["keys"][0]["key"], BERT.public().to_string());
+
+    anna.say("open");
+    let made = host.process.expect("made\t");
+    let secret = made.rsplit('\t').next().unwrap().to_owned();
+    host.process.expect("window\topened\tguest\ttrue");
+    anna.say("close");
+    host.process.expect("window\tclosed\tguest\ttrue");
+    host.client(EVE).secret(&secret).refused();
+    anna.say("list");
+    host.process
+        .expect("listed\tguest\tfalse\t0\t1\tfalse\tnil");
+    host.process
+        .expect("listed\tguest\tfalse\t0\t0\tfalse\tnil");
+}
+
+#[test]
+fn a_script_touches_and_sees_no_windows_of_other_names() {
+    let mut host = Moonport::new().script("lab", KEEPER).start();
+    host.key_accept("lab", ANNA);
+    let mut anna = host.client(ANNA).connect();
+    anna.expect("welcome");
+    let others = host.json(["window", "open", "elsewhere", "--json"]);
+    let other = others["window"].as_str().unwrap();
+    anna.say(other);
+    host.process.expect("window\tfailed\tnil");
+    let open = host.json(["window", "list", "--json"]);
+    assert_eq!(open[0]["window"], other);
+    // One that an admin has opened for its name it sees, and may close; the secret it does not see.
+    let window = host.json(["window", "open", "lab", "--label", "admins", "--json"]);
+    host.process.expect("window\topened\tadmins");
+    anna.say("list");
+    let listed = host.process.expect("listed\tadmins\ttrue\t1\t0\ttrue\t");
+    assert!(listed.ends_with("\tnil"), "{listed}");
+    anna.say(window["window"].as_str().unwrap());
+    host.process.expect("window\tclosed\tadmins");
+}

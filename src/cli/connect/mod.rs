@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::address::{Address, Server};
 use super::args::Connect;
 use super::exit::{Exit, Failure, OrExit};
+use super::invite::{self, Invite};
 use super::known::Known;
 use super::output::{Output, tell};
 use super::{named, secret, terminal};
@@ -56,10 +57,14 @@ async fn connect(
     ask: impl AsyncFn(&str) -> Option<bool>,
 ) -> Result<Exit, Failure> {
     let known = Known::new(state);
-    let mut plan = Plan::new(args, &known)?;
-    let initial = secret::read(&args.secret)
-        .await?
-        .map_or_else(StageKeys::public, |secret| StageKeys::initial(&secret));
+    let (mut plan, secret) = match invite::read(&args.invite).await? {
+        Some(invite) => {
+            let plan = Plan::invited(&invite, args, &known)?;
+            (plan, Some(invite.secret))
+        }
+        None => (Plan::new(args, &known)?, secret::read(&args.secret).await?),
+    };
+    let initial = secret.map_or_else(StageKeys::public, |secret| StageKeys::initial(&secret));
     let own = plan.identity(args, &known)?;
     loop {
         let link = plan.dial(args, &initial, &own).await?;
@@ -104,12 +109,40 @@ struct Plan {
 }
 
 impl Plan {
+    /// All of it stands in the invitation but what somebody wants to call the server.
+    fn invited(invite: &Invite, args: &Connect, known: &Known) -> Result<Self, Failure> {
+        let tag = args.tag.as_ref().unwrap_or(&invite.name);
+        // A line that somebody has sent must not take the place of a server that is known.
+        let other = known.server(tag)?;
+        if other.is_some_and(|server| !server.keys.contains(&invite.key)) {
+            return Err(Failure::because(
+                Exit::Refused,
+                format_args!(
+                    "another server is remembered as @{tag}: call this one something else with --tag"
+                ),
+            ));
+        }
+        Ok(Self {
+            address: invite.address.clone(),
+            others: VecDeque::new(),
+            expected: Expected::OneOf(vec![invite.key]),
+            known: None,
+            tag: Some(tag.clone()),
+        })
+    }
+
     fn new(args: &Connect, known: &Known) -> Result<Self, Failure> {
         let given = match &args.server_key {
             Some(text) => Some(vec![named::key(text, &[])?]),
             None => None,
         };
-        let (addresses, keys, name) = match &args.server {
+        let server = args.server.as_ref().ok_or_else(|| {
+            Failure::because(
+                Exit::Usage,
+                "nothing to connect to: give HOST, HOST:PORT or @TAG",
+            )
+        })?;
+        let (addresses, keys, name) = match server {
             Server::Tag(tag) => {
                 let server = known.server(tag)?.ok_or_else(|| {
                     Failure::because(

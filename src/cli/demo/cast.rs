@@ -78,7 +78,7 @@ impl Stage {
     /// The last lines of what everybody had to say on standard error.
     pub(super) fn last_words(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for who in ["host", "client", "stranger"] {
+        for who in ["host", "client", "guest", "stranger"] {
             let text = fs::read_to_string(self.log(who)).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             let last = lines.iter().skip(lines.len().saturating_sub(LAST));

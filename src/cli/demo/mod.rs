@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use identity::{Name, PublicKey, Secret};
-use keystore::WindowEnd;
+use keystore::{Change, Scope, WindowEnd};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::PipeFlags;
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::admin::Admin;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Output, printable, tell};
-use super::{secret, window};
+use super::{connect, secret, window};
 use cast::{Player, Stage};
 
 /// Why a step failed: what was seen.
@@ -147,12 +147,37 @@ impl Show<'_> {
         let greeting = client.hears("hello, ").await?;
         self.done(format_args!("it is told {greeting:?}"))?;
 
+        self.step = "a guest's key is accepted by hand; revoked, it is out at once";
+        let guest_key = connect::own_key(&self.stage.path("guest"), None).map_err(seen)?;
+        let accept = Change::Accept {
+            key: guest_key,
+            scope: Scope::Name(Name::parse("hello").map_err(seen)?),
+            label: Some("guest".into()),
+            imported: false,
+        };
+        let mut control = admin(&state)?;
+        control.apply(vec![accept], false).await.map_err(seen)?;
+        let mut guest = self.visitor("guest", &key)?;
+        guest.hears("hello, ").await?;
+        let revoke = Change::Revoke { key: guest_key };
+        let ended = control.apply(vec![revoke], false).await.map_err(seen)?;
+        let [session] = ended.as_slice() else {
+            return Err(format!("{} sessions have ended by it", ended.len()));
+        };
+        guest.ends().await?;
+        self.done(format_args!(
+            "session {} from {} has ended",
+            session.session, session.from
+        ))?;
+
+        self.step = "the guest comes back, and is refused";
+        let mut guest = self.visitor("guest", &key)?;
+        refused(&mut guest).await?;
+        self.done("exit code 4")?;
+
         self.step = "a stranger is refused, and not told why";
-        let mut stranger = self.stranger(&key)?;
-        let code = stranger.ends().await?;
-        if code != i32::from(Exit::Refused.code()) {
-            return Err(format!("the stranger ended with exit code {code}"));
-        }
+        let mut stranger = self.visitor("stranger", &key)?;
+        refused(&mut stranger).await?;
         self.done("exit code 4")?;
 
         self.step = "the script deletes its listener: nobody else can come";
@@ -223,10 +248,10 @@ impl Show<'_> {
         )
     }
 
-    /// A client with a key that nobody has accepted, and without a secret.
-    fn stranger(&mut self, key: &PublicKey) -> Result<Player, Seen> {
+    /// A client with a key of its own, and without a secret.
+    fn visitor(&mut self, who: &'static str, key: &PublicKey) -> Result<Player, Seen> {
         let (address, key) = (self.address.to_string(), key.to_string());
-        self.connect("stranger", &[&address, "--server-key", &key])
+        self.connect(who, &[&address, "--server-key", &key])
     }
 
     fn connect(&mut self, who: &'static str, words: &[&str]) -> Result<Player, Seen> {
@@ -246,6 +271,14 @@ impl Show<'_> {
         timeout(PATIENCE, closed)
             .await
             .map_err(|_| format!("{} is still open", self.address))
+    }
+}
+
+/// Waits until somebody has been refused.
+async fn refused(player: &mut Player) -> Result<(), Seen> {
+    match player.ends().await? {
+        code if code == i32::from(Exit::Refused.code()) => Ok(()),
+        code => Err(format!("it ended with exit code {code}")),
     }
 }
 

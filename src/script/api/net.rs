@@ -146,13 +146,13 @@ fn listen(
 }
 
 /// A table of options whose every key is known.
-struct Options<'a> {
+pub(super) struct Options<'a> {
     table: &'a Table,
     what: &'static str,
 }
 
 impl<'a> Options<'a> {
-    fn new(
+    pub(super) fn new(
         table: &'a Table,
         what: &'static str,
         known: &[(&'static str, &str, &str)],
@@ -185,7 +185,7 @@ impl<'a> Options<'a> {
         ))
     }
 
-    fn text(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
         match self.table.raw_get(key)? {
             Value::Nil => Ok(None),
             Value::String(text) => Ok(Some(text.as_bytes().to_vec())),
@@ -193,12 +193,12 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn string(&self, key: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn string(&self, key: &str) -> Result<Option<String>, Fault> {
         let text = self.text(key)?.map(String::from_utf8).transpose();
         text.map_err(|_| Fault::plain(format!("{key} in {} is not valid UTF-8", self.what)))
     }
 
-    fn number(&self, key: &str) -> Result<Option<f64>, Fault> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, Fault> {
         match self.table.raw_get(key)? {
             Value::Nil => Ok(None),
             Value::Integer(number) => Ok(Some(number as f64)),
@@ -208,7 +208,7 @@ impl<'a> Options<'a> {
     }
 
     /// A whole number between bounds.
-    fn whole(&self, key: &str, least: u32) -> Result<Option<u32>, Fault> {
+    pub(super) fn whole(&self, key: &str, least: u32) -> Result<Option<u32>, Fault> {
         let Some(number) = self.number(key)? else {
             return Ok(None);
         };
@@ -222,7 +222,7 @@ impl<'a> Options<'a> {
         Ok(Some(whole))
     }
 
-    fn table(&self, key: &str) -> Result<Option<Table>, Fault> {
+    pub(super) fn table(&self, key: &str) -> Result<Option<Table>, Fault> {
         match self.table.raw_get(key)? {
             Value::Nil => Ok(None),
             Value::Table(table) => Ok(Some(table)),
@@ -230,7 +230,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn secret(&self) -> Result<Option<Secret>, Fault> {
+    pub(super) fn secret(&self) -> Result<Option<Secret>, Fault> {
         let secret = self.text("secret")?.map(|text| Secret::parse(&text));
         secret
             .transpose()

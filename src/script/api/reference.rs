@@ -4,9 +4,32 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::net::{OPTIONS, WINDOW};
-use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
+use super::{CONSTANTS, Entry, Form, Ty, entries, net, signature, windows};
 use crate::script::status::KINDS;
+
+/// Tables that go in or come out: class, title, fields.
+const TABLES: [(&str, &str, Fields); 5] = [
+    (
+        "listen_window",
+        "Option window of moonport.listen",
+        net::WINDOW,
+    ),
+    ("listen_options", "Options of moonport.listen", net::OPTIONS),
+    (
+        "window_options",
+        "Options of moonport.window",
+        windows::OPTIONS,
+    ),
+    ("window", "What moonport.window gives", windows::WINDOW),
+    (
+        "window_state",
+        "What moonport.windows gives",
+        windows::STATE,
+    ),
+];
+
+/// Name, type in LuaLS notation, what it is.
+type Fields = &'static [(&'static str, &'static str, &'static str)];
 
 /// Definitions of all functions, constants and status tables for the Lua language server.
 pub fn stubs() -> String {
@@ -34,7 +57,7 @@ pub fn stubs() -> String {
         .collect();
     let _ = writeln!(out, "---@alias status {}", union.join("|"));
     out.push_str("---@alias callback fun(source: vid, status: status)\n\n");
-    for (class, fields) in [("listen_window", WINDOW), ("listen_options", OPTIONS)] {
+    for (class, _, fields) in TABLES {
         let _ = writeln!(out, "---@class {class}");
         for (name, ty, doc) in fields {
             let _ = writeln!(out, "---@field {}", luals_field(name, ty, doc));
@@ -83,6 +106,7 @@ fn literal(value: &Constantly) -> String {
 fn luals_type(entry: &Entry, name: &str, ty: Ty) -> &'static str {
     match (entry.name, name) {
         ("moonport.listen", "options") => "listen_options",
+        ("moonport.window", "options") => "window_options",
         _ => ty.luals(),
     }
 }
@@ -153,10 +177,7 @@ pub fn reference() -> String {
             let _ = writeln!(out, "\nBad input: {}", entry.bad);
         }
     }
-    for (title, fields) in [
-        ("Options of moonport.listen", OPTIONS),
-        ("Its option window", WINDOW),
-    ] {
+    for (_, title, fields) in TABLES {
         let _ = writeln!(
             out,
             "\n### {title}\n\n| field | type | |\n| --- | --- | --- |"

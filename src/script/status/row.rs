@@ -93,9 +93,17 @@ impl Status {
                 parent,
             } => peer(row, request, *id, *parent),
             Self::Failure(message) => row.text(message)?.frame().done(Id::Failure),
-            Self::Window { event, left } => {
-                row.text(window(*event))?.number(*left).done(Id::Window)
-            }
+            Self::Window {
+                event,
+                left,
+                window,
+                label,
+            } => row
+                .text(happened(*event))?
+                .number(*left)
+                .text(&window_id(*window))?
+                .maybe(label.as_deref())?
+                .done(Id::Window),
             Self::Resized(size) => row
                 .number(size.width)
                 .number(size.height)
@@ -118,7 +126,12 @@ impl Status {
     }
 }
 
-fn window(event: WindowEvent) -> &'static str {
+/// A window's number as scripts see it, who have no numbers of this size.
+pub(in crate::script) fn window_id(number: u64) -> String {
+    format!("{number:016x}")
+}
+
+fn happened(event: WindowEvent) -> &'static str {
     match event {
         WindowEvent::Opened => "opened",
         WindowEvent::Resumed => "resumed",
@@ -127,6 +140,7 @@ fn window(event: WindowEvent) -> &'static str {
         WindowEvent::Expired => "expired",
         WindowEvent::Closed => "closed",
         WindowEvent::Guessed => "guessed",
+        WindowEvent::Failed => "failed",
     }
 }
 

@@ -68,6 +68,8 @@ fn all() -> Vec<Status> {
         Status::Window {
             event: WindowEvent::Spent,
             left: 0,
+            window: 255,
+            label: None,
         },
         Status::Resized(Resized {
             width: 640,
@@ -239,5 +241,7 @@ fn fields_follow_the_code_where_it_and_its_documentation_differ() {
     check(
         "return s.input_label.labelhint == 'A?b' and s.input_label.datatype == 'digital' and s.coreopt.argument == 'v'",
     );
-    check("return s.window.event == 'spent' and s.window.left == 0 and s.failure.message ~= nil");
+    check(
+        "return s.window.event == 'spent' and s.window.left == 0 and s.window.id == '00000000000000ff' and s.window.label == nil and s.failure.message ~= nil",
+    );
 }

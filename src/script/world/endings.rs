@@ -13,6 +13,7 @@ impl World {
         match self.objects.remove(&vid).ok_or(NoSuch)? {
             Object::Listener(listener) => {
                 self.listeners.remove(&listener.id);
+                self.windows.remove(&listener.id);
                 self.outbox.host.push(FromScript::Unlisten(listener.id));
             }
             Object::Segment(segment) => {
@@ -118,6 +119,7 @@ impl World {
             let parent = match object {
                 Object::Listener(listener) => {
                     self.listeners.remove(&listener.id);
+                    self.windows.remove(&listener.id);
                     None
                 }
                 Object::Segment(segment) => segment.parent,

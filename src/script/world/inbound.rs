@@ -52,7 +52,22 @@ impl World {
                 listener,
                 event,
                 left,
-            } => self.tell_listener(listener, Status::Window { event, left }),
+                window,
+                label,
+            } => self.tell_listener(
+                listener,
+                Status::Window {
+                    event,
+                    left,
+                    window,
+                    label,
+                },
+            ),
+            ToScript::Windows { listener, windows } => {
+                if self.listeners.contains_key(&listener) {
+                    self.windows.insert(listener, windows);
+                }
+            }
         }
     }
 
