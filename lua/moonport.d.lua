@@ -674,7 +674,7 @@ function match_keys(pattern, domain) end
 ---@param code? number default: EXIT_SUCCESS
 function shutdown(message, code) end
 
---- Writes a message to standard error, with the appl's name.
+--- Writes a message to standard error, with the appl's name, as a line of the host's log.
 ---
 --- Control characters are dropped; nothing left: nothing written.
 ---@param message string

@@ -8,7 +8,8 @@
 //! | [`ipc`] | what the processes say to each other, and the socket they say it over |
 //! | [`formats`] | key files of other programs, and of our own: bytes in, values out |
 //! | [`host`] | who decides: supervision, admission, windows, the key room, sessions, the control socket |
-//! | [`frameserver`] | who faces the network: accept loop, a driver per peer, the sandbox |
+//! | [`frameserver`] | who faces the network: accept loop, a driver per peer |
+//! | [`sandbox`] | what is left to a frameserver and to a script, and what denies the rest |
 //! | [`script`] | what users write against: the Lua engine, its API table, vids, status tables |
 //! | [`cli`] | the command line |
 //!
@@ -21,5 +22,6 @@ pub mod formats;
 pub mod frameserver;
 pub mod host;
 pub mod ipc;
+pub mod sandbox;
 pub mod script;
 pub mod wire;

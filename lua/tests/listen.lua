@@ -259,7 +259,7 @@ return {
 		]])
 		local said = s:said()
 		local err = s:err()
-		has(err, "show.lua:5: secret: num is not a number: no secret was set")
+		has(err, "show.lua:5: secret: num is not a number\n  so: no secret was set")
 		has(err, "1 to 31 bytes")
 		hasnt(err, ("z"):rep(32))
 		has(said[2], '{"Secret":{"listener":1,"secret":[115,101,58,107],"required":true,"count":2,"seconds":null}}')

@@ -165,7 +165,7 @@ return {
 		has(out[2], "has ended")
 		eq(out[3], "no more than thirty-one bytes o")
 		has(out[4], "false\tfalse\tshow.lua:")
-		has(out[4], "does not exist")
+		has(out[4], "was deleted at show.lua:18")
 	end,
 
 	["pcall catches a Lua error, and in classic mode not the fatal one"] = function()

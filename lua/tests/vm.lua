@@ -144,8 +144,11 @@ return {
 			function show_clock_pulse() while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
 		]], { memory_mib = 16 })
 		s:turn(25)
-		has(s:err(), "its memory stays full")
+		local err = s:err()
+		has(err, "its memory stays full: the script is started again")
+		has(err, "error: show.lua:2: not enough memory")
 		eq(s:exit(), 1)
+		hasnt(s:said(), "Exit")
 	end,
 
 	["a script without an entry point, one with main, an appl"] = function()
@@ -201,7 +204,7 @@ return {
 		eq(s:exit(), 0)
 	end,
 
-	["warnings name the appl"] = function()
-		eq(stage("warning('careful\7') warning('')"):err(), "show: careful\n")
+	["warnings are told, without what could command a terminal"] = function()
+		eq(stage("warning('careful\7') warning('')"):err(), "warning: careful\n")
 	end,
 }

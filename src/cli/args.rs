@@ -136,12 +136,21 @@ pub(super) struct Run {
     /// Words for the scripts
     #[arg(last = true)]
     pub(super) arguments: Vec<String>,
-    /// Whether to listen where something that the sandbox should deny is not denied
+    /// Whether to run where something that the sandbox should deny is not denied
     #[arg(long, value_name = "HOW", default_value = "best-effort")]
     pub(super) sandbox: Sandbox,
     /// What an error that a script does not catch ends
     #[arg(long, value_name = "MODE", default_value = "isolate")]
     pub(super) errors: Errors,
+    /// A callback that takes longer is reported
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration::brief)]
+    pub(super) handler_warn: Duration,
+    /// A callback that takes longer is stopped
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::brief)]
+    pub(super) handler_limit: Duration,
+    /// How much memory a script may use, with K, M or G for KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory)]
+    pub(super) memory: usize,
     /// How long a client may take from connecting to having proved its key
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) handshake_timeout: Duration,
@@ -207,7 +216,7 @@ pub(super) struct Restore {
 pub(super) enum Sandbox {
     /// Deny what this kernel can deny, and log the rest
     BestEffort,
-    /// Refuse to listen unless everything is denied
+    /// Refuse to run scripts and to listen unless everything is denied
     Require,
 }
 
@@ -401,6 +410,25 @@ pub(super) enum Window {
 }
 
 /// `*`, or a name.
+/// Reads an amount of memory, in bytes.
+fn memory(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..) {
+        Some("K") => 10,
+        Some("M") => 20,
+        Some("G") => 30,
+        _ => return Err("a size is a number with K, M or G: 64M, 1G".to_owned()),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| MEMORY.contains(bytes))
+        .ok_or_else(|| "a script needs 4M at least, and can use 64G at most".to_owned())
+}
+
+/// What a VM can live with, and what it can address.
+const MEMORY: std::ops::RangeInclusive<usize> = 4 << 20..=64 << 30;
+
 fn scope(text: &str) -> Result<Scope, NameError> {
     match text {
         "*" => Ok(Scope::Any),
@@ -435,6 +463,21 @@ mod tests {
         assert_eq!(run.arguments, ["6680", "--x"]);
         assert_eq!(run.sandbox, Sandbox::BestEffort);
         assert_eq!(ErrorMode::from(run.errors), ErrorMode::Isolate);
+        assert_eq!(run.handler_warn, Duration::from_millis(50));
+        assert_eq!(run.handler_limit, Duration::from_secs(2));
+        assert_eq!(run.memory, 256 << 20);
+        assert!(parse("moonport run a.lua --memory 64M --handler-limit 500ms").is_ok());
+        for wrong in [
+            "--memory 64",
+            "--memory 3M",
+            "--memory 1T",
+            "--handler-limit 0ms",
+        ] {
+            assert!(
+                parse(&format!("moonport run a.lua {wrong}")).is_err(),
+                "{wrong}"
+            );
+        }
         assert!(parse("moonport run").is_err());
         assert!(parse("moonport run a.lua --errors=loud").is_err());
     }

@@ -1,9 +1,9 @@
 //! `moonport doctor`: whether this system is fit for a host, and what to do where it is not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use keystore::{Directory, Keystore, OpenError, Sled};
-use landlock::{Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr};
 use rustix::process::Resource;
 use serde::Serialize;
 
@@ -12,8 +12,8 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, printable};
 use super::{rooms, status};
 use crate::host;
-use crate::ipc::Unproved;
-use crate::ipc::frameserver::Denied;
+use crate::ipc::{Denied, Unproved};
+use crate::sandbox;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,16 +60,27 @@ fn bad(
 }
 
 pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    let report = host::probe().await;
-    let sandbox = report.as_deref().unwrap_or_default();
-    let mut findings = vec![kernel(landlock_abi(), has_seccomp())];
-    findings.push(match &report {
-        Ok(report) => walls(report),
+    let frameserver = host::probe_frameserver().await;
+    let script = host::probe_script().await;
+    let sandboxes = [("frameserver", &frameserver), ("script", &script)]
+        .map(|(what, report)| (what, report.as_deref().unwrap_or_default()));
+    let mut findings = vec![kernel(sandbox::landlock_version(), has_seccomp())];
+    findings.push(match &frameserver {
+        Ok(report) => walls("frameserver", report, &FRAMESERVER),
         Err(error) => bad(
             Level::Problem,
             "frameserver",
             error.to_string(),
             "no listener will work; run with --log debug to see more",
+        ),
+    });
+    findings.push(match &script {
+        Ok(report) => walls("script", report, &SCRIPT),
+        Err(error) => bad(
+            Level::Problem,
+            "script",
+            error.to_string(),
+            "no script will run; run with --log debug to see more",
         ),
     });
     findings.extend(keystore(state).await);
@@ -80,17 +91,19 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
         true => out.json(&serde_json::json!({
             "ok": worst < Some(Level::Problem),
             "findings": findings,
-            "sandbox": sandbox,
+            "sandbox": BTreeMap::from(sandboxes),
         }))?,
         false => {
             for finding in &findings {
                 show(finding, out)?;
             }
-            for (layer, denies) in status::layers(sandbox) {
-                out.line(format_args!(
-                    "         {layer} denies {}",
-                    denies.join(", ")
-                ))?;
+            for (what, report) in sandboxes {
+                for (layer, denies) in status::layers(report) {
+                    out.line(format_args!(
+                        "         {layer} denies a {what}: {}",
+                        denies.join(", ")
+                    ))?;
+                }
             }
         }
     }
@@ -129,7 +142,7 @@ fn kernel(landlock: Option<i32>, seccomp: bool) -> Finding {
             Level::Warning,
             "kernel",
             format!("{name} has seccomp, but no Landlock"),
-            "scripts are then held by the Lua VM alone; use a kernel from 5.13 on with landlock in its lsm= list",
+            "a script that breaks out of its VM then reads what you can; use a kernel from 5.13 on with landlock in its lsm= list",
         ),
         (Some(abi), true) if abi < FULL_LANDLOCK => ok(
             "kernel",
@@ -144,30 +157,26 @@ fn kernel(landlock: Option<i32>, seccomp: bool) -> Finding {
 /// The version of Landlock that knows all that is asked of it here: TCP from 4 on, signals from 6.
 const FULL_LANDLOCK: i32 = 6;
 
-/// The kernel's Landlock, tried out in a thread that ends with what it was denied.
-fn landlock_abi() -> Option<i32> {
-    let attempt = std::thread::spawn(|| {
-        let rules = Ruleset::default()
-            .handle_access(AccessFs::from_all(landlock::ABI::V1))
-            .ok()?;
-        match rules.create().ok()?.restrict_self().ok()?.landlock {
-            LandlockStatus::Available {
-                effective_abi,
-                kernel_abi,
-            } => Some(kernel_abi.unwrap_or(effective_abi as i32)),
-            _ => None,
-        }
-    });
-    attempt.join().ok()?
-}
-
 fn has_seccomp() -> bool {
     let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     actions.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
-/// What the sandbox of a frameserver denies.
-fn walls(report: &[Denied]) -> Finding {
+/// How bad a gap in a sandbox is, and what to do.
+type Gap = (Level, &'static str);
+
+const FRAMESERVER: Gap = (
+    Level::Problem,
+    "use a kernel with seccomp; `moonport run --sandbox require` refuses to listen here",
+);
+
+const SCRIPT: Gap = (
+    Level::Warning,
+    "use a kernel with seccomp and Landlock; `moonport run --sandbox require` runs no script here",
+);
+
+/// What the sandbox of such a process denies.
+fn walls(what: &'static str, report: &[Denied], &(level, advice): &Gap) -> Finding {
     let open: Vec<&str> = report
         .iter()
         .filter(|denied| denied.layer.is_none())
@@ -176,22 +185,18 @@ fn walls(report: &[Denied]) -> Finding {
     if report.is_empty() {
         bad(
             Level::Problem,
-            "frameserver",
+            what,
             "it reports nothing",
             "the program is damaged; install it again",
         )
     } else if open.is_empty() {
         ok(
-            "frameserver",
+            what,
             format!("all {} actions are denied to it", report.len()),
         )
     } else {
-        bad(
-            Level::Problem,
-            "frameserver",
-            format!("nothing denies it {}", open.join(", ")),
-            "use a kernel with seccomp; `moonport run --sandbox require` refuses to listen here",
-        )
+        let found = format!("nothing denies it {}", open.join(", "));
+        bad(level, what, found, advice)
     }
 }
 
@@ -324,6 +329,7 @@ mod tests {
             layer: layer.map(Into::into),
         };
         let whole = [denied("open", Some("seccomp, landlock"))];
+        let walls = |report: &[Denied]| walls("frameserver", report, &FRAMESERVER);
         assert_eq!(walls(&whole).level, Level::Ok);
         assert_eq!(walls(&[]).level, Level::Problem);
         let open = walls(&[denied("open", Some("landlock")), denied("bpf", None)]);

@@ -26,6 +26,17 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
+/// Reads a duration that may be less than a second: `50ms`, or as [`parse`] has it.
+pub(super) fn brief(text: &str) -> Result<Duration, DurationError> {
+    match text.strip_suffix("ms") {
+        Some(digits) => match digits.parse::<u32>() {
+            Ok(0) | Err(_) => Err(DurationError),
+            Ok(ms) => Ok(Duration::from_millis(ms.into())),
+        },
+        None => parse(text),
+    }
+}
+
 /// The largest unit that fits, rounded down: `9 min`.
 pub(super) fn text(duration: Duration) -> String {
     match duration.as_secs() {
@@ -66,6 +77,13 @@ mod tests {
         ] {
             assert_eq!(parse(wrong), Err(DurationError), "{wrong}");
         }
+    }
+
+    #[test]
+    fn some_durations_are_less_than_a_second() {
+        assert_eq!(brief("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(brief("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(brief("0ms"), Err(DurationError));
     }
 
     #[test]

@@ -38,7 +38,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::debug_fn;
 
+use crate::ipc::script::Limits;
 use args::{Cli, Command, Global, LogFormat, Penalties, Run, Sandbox};
 use exit::{Exit, Failure, OrExit};
 use output::Output;
@@ -86,6 +89,11 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         arguments: run.arguments,
         state: state_dir(global)?,
         errors: run.errors.into(),
+        limits: Limits {
+            warn: run.handler_warn,
+            stop: run.handler_limit,
+            memory: run.memory,
+        },
         handshake: run.handshake_timeout,
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
@@ -122,10 +130,23 @@ fn start_log(command: &Command, global: &Global) -> Result<(), Failure> {
         .log_internal_errors(false)
         .with_ansi(color);
     match global.log_format {
-        LogFormat::Text => log.init(),
+        LogFormat::Text => log.fmt_fields(fields()).init(),
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// Fields as people read them. What is said about an error in a script stands on lines of its own,
+/// and what has several lines is indented: a line that begins at the margin is ours.
+fn fields() -> impl for<'w> FormatFields<'w> {
+    debug_fn(|writer, field, value| {
+        let text = format!("{value:?}").replace('\n', "\n    ");
+        match field.name() {
+            "message" => write!(writer, "{text}"),
+            name @ ("in" | "so" | "hint" | "traceback") => write!(writer, "\n  {name}: {text}"),
+            name => write!(writer, " {name}={text}"),
+        }
+    })
 }
 
 /// Standard error, for words that are lost without harm where nobody can take them.

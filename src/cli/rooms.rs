@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::passphrase::{self, Place};
 use crate::host;
 use crate::ipc::admin::{FromHost, ToHost};
-use crate::ipc::script::ErrorMode;
+use crate::ipc::script::{ErrorMode, Limits};
 use crate::ipc::{Socket, Unproved};
 
 /// What `moonport run` was told.
@@ -20,6 +20,7 @@ pub(super) struct Run {
     pub(super) arguments: Vec<String>,
     pub(super) state: PathBuf,
     pub(super) errors: ErrorMode,
+    pub(super) limits: Limits,
     pub(super) handshake: Duration,
     pub(super) unproved: Unproved,
     pub(super) penalties: bool,
@@ -51,6 +52,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         arguments: run.arguments,
         state: run.state,
         errors: run.errors,
+        limits: run.limits,
         handshake: run.handshake,
         unproved: run.unproved,
         penalties: run.penalties,

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::admin::Admin;
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
-use crate::ipc::admin::{ListenerStatus, Status};
-use crate::ipc::frameserver;
+use crate::ipc;
+use crate::ipc::admin::{ListenerStatus, ScriptStatus, Status};
 
 pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, Failure> {
     let Some(mut host) = Admin::host(state)? else {
@@ -39,10 +39,12 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
                 ],
                 &rows,
             )?;
-            out.table(
-                ["LAYER", "LISTENERS", "DENIES"],
-                &by_layer(&status.listeners),
-            )?;
+            let scripts = status.scripts.iter();
+            let rows: Vec<_> = scripts
+                .map(|script| [printable(&script.name), sandbox(&script.sandbox)])
+                .collect();
+            out.table(["SCRIPT", "SANDBOX"], &rows)?;
+            out.table(["LAYER", "OF", "DENIES"], &by_layer(&status))?;
         }
     }
     Ok(Exit::Done)
@@ -56,15 +58,14 @@ fn row(listener: &ListenerStatus) -> [String; 6] {
         if shown.ready { "ready" } else { "starting" }.into(),
         shown.sessions.to_string(),
         printable(shown.script),
-        sandbox(listener),
+        sandbox(&listener.sandbox),
     ]
 }
 
 /// How much is denied, and what is not.
-fn sandbox(listener: &ListenerStatus) -> String {
-    let all = listener.sandbox.len();
-    let not: Vec<_> = listener
-        .sandbox
+fn sandbox(report: &[ipc::Denied]) -> String {
+    let all = report.len();
+    let not: Vec<_> = report
         .iter()
         .filter(|denied| denied.layer.is_none())
         .map(|denied| denied.action.as_str())
@@ -76,23 +77,31 @@ fn sandbox(listener: &ListenerStatus) -> String {
     }
 }
 
-/// Which layer denies what; listeners of which it is the same stand together.
-fn by_layer(listeners: &[ListenerStatus]) -> Vec<[String; 3]> {
-    let mut same: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
-    for listener in listeners {
-        for (layer, denies) in layers(&listener.sandbox) {
-            let listeners = same.entry((layer.into(), denies.join(" "))).or_default();
-            listeners.push(listener.name.as_str());
+/// Which layer denies what; those of which it is the same stand together.
+fn by_layer(status: &Status) -> Vec<[String; 3]> {
+    let listeners = status.listeners.iter();
+    let listeners = listeners.map(|listener| (listener.name.to_string(), &listener.sandbox));
+    let scripts = status.scripts.iter();
+    let scripts = scripts.map(|script| (format!("script {}", script.name), &script.sandbox));
+    let mut same: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (whose, report) in listeners.chain(scripts) {
+        for (layer, denies) in layers(report) {
+            let all = same.entry((layer.into(), denies.join(", "))).or_default();
+            all.push(whose.clone());
         }
     }
-    let row = |((layer, denies), listeners): ((String, String), Vec<&str>)| {
-        [printable(&layer), listeners.join(" "), printable(&denies)]
+    let row = |((layer, denies), whose): ((String, String), Vec<String>)| {
+        [
+            printable(&layer),
+            printable(&whose.join(", ")),
+            printable(&denies),
+        ]
     };
     same.into_iter().map(row).collect()
 }
 
 /// What each layer of a sandbox denies, as it reports itself.
-pub(super) fn layers(report: &[frameserver::Denied]) -> BTreeMap<&str, Vec<&str>> {
+pub(super) fn layers(report: &[ipc::Denied]) -> BTreeMap<&str, Vec<&str>> {
     let mut layers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for denied in report {
         for layer in denied.layer.iter().flat_map(|layers| layers.split(", ")) {
@@ -109,6 +118,13 @@ struct Shown<'a> {
     pid: u32,
     sessions: u32,
     listeners: Vec<Listener<'a>>,
+    scripts: Vec<Script<'a>>,
+}
+
+#[derive(Serialize)]
+struct Script<'a> {
+    name: &'a str,
+    sandbox: Vec<Denied<'a>>,
 }
 
 #[derive(Serialize)]
@@ -135,6 +151,7 @@ impl<'a> Shown<'a> {
             pid: status.pid,
             sessions: status.sessions,
             listeners: status.listeners.iter().map(Listener::of).collect(),
+            scripts: status.scripts.iter().map(Script::of).collect(),
         }
     }
 }
@@ -147,15 +164,27 @@ impl<'a> Listener<'a> {
             ready: listener.ready,
             script: &listener.script,
             sessions: listener.sessions,
-            sandbox: listener
-                .sandbox
-                .iter()
-                .map(|denied| Denied {
-                    action: &denied.action,
-                    layer: denied.layer.as_deref(),
-                })
-                .collect(),
+            sandbox: Denied::all(&listener.sandbox),
         }
+    }
+}
+
+impl<'a> Script<'a> {
+    fn of(script: &'a ScriptStatus) -> Self {
+        Self {
+            name: &script.name,
+            sandbox: Denied::all(&script.sandbox),
+        }
+    }
+}
+
+impl<'a> Denied<'a> {
+    fn all(report: &'a [ipc::Denied]) -> Vec<Self> {
+        let denied = |denied: &'a ipc::Denied| Self {
+            action: &denied.action,
+            layer: denied.layer.as_deref(),
+        };
+        report.iter().map(denied).collect()
     }
 }
 
@@ -175,12 +204,19 @@ mod tests {
                 ready: true,
                 script: "hello.lua".into(),
                 sandbox: [("open", Some("landlock")), ("ptrace", None)]
-                    .map(|(action, layer)| frameserver::Denied {
+                    .map(|(action, layer)| ipc::Denied {
                         action: action.into(),
                         layer: layer.map(Into::into),
                     })
                     .into(),
                 sessions: 3,
+            }],
+            scripts: vec![ScriptStatus {
+                name: "hello".into(),
+                sandbox: vec![ipc::Denied {
+                    action: "fork".into(),
+                    layer: Some("rlimit".into()),
+                }],
             }],
         };
         let json = serde_json::to_value(Shown::of(&status)).unwrap();
@@ -192,39 +228,53 @@ mod tests {
         );
         assert_eq!(row(&status.listeners[0])[5], "NOT denied: ptrace");
         assert_eq!(json["listeners"][0]["sandbox"][0]["layer"], "landlock");
+        assert_eq!(json["scripts"][0]["name"], "hello");
+        assert_eq!(json["scripts"][0]["sandbox"][0]["action"], "fork");
     }
 
     #[test]
-    fn layers_are_told_once_for_all_listeners_that_have_them() {
+    fn layers_are_told_once_for_all_that_have_them() {
+        let report = |layer: &str| {
+            let report = [
+                ("open", Some(layer)),
+                ("fork", Some("seccomp")),
+                ("x", None),
+            ];
+            let denied = |(action, layer): (&str, Option<&str>)| ipc::Denied {
+                action: action.into(),
+                layer: layer.map(Into::into),
+            };
+            report.map(denied).to_vec()
+        };
         let listener = |name: &str, layer: &str| ListenerStatus {
             name: identity::Name::parse(name).unwrap(),
             addresses: Vec::new(),
             ready: true,
             script: String::new(),
-            sandbox: [
-                ("open", Some(layer)),
-                ("fork", Some("seccomp")),
-                ("x", None),
-            ]
-            .map(|(action, layer)| frameserver::Denied {
-                action: action.into(),
-                layer: layer.map(Into::into),
-            })
-            .into(),
+            sandbox: report(layer),
             sessions: 0,
         };
         let both = "seccomp, landlock";
-        let listeners = [
-            listener("a", both),
-            listener("b", both),
-            listener("c", "landlock"),
-        ];
+        let status = Status {
+            pid: 7,
+            sessions: 0,
+            highest_wall_ms: 0,
+            listeners: vec![
+                listener("a", both),
+                listener("b", both),
+                listener("c", "landlock"),
+            ],
+            scripts: vec![ScriptStatus {
+                name: "a".into(),
+                sandbox: report("landlock"),
+            }],
+        };
         assert_eq!(
-            by_layer(&listeners),
+            by_layer(&status),
             [
-                ["landlock", "a b c", "open"],
-                ["seccomp", "c", "fork"],
-                ["seccomp", "a b", "open fork"],
+                ["landlock", "a, b, c, script a", "open"],
+                ["seccomp", "c, script a", "fork"],
+                ["seccomp", "a, b", "open, fork"],
             ]
         );
     }

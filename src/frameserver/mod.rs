@@ -20,9 +20,7 @@ mod accept;
 mod door;
 mod driver;
 mod hub;
-mod inherit;
 mod link;
-mod sandbox;
 mod session;
 
 #[cfg(test)]
@@ -37,7 +35,8 @@ use thiserror::Error;
 use tokio::task::LocalSet;
 
 use crate::ipc::frameserver::{FromFrameserver, Listen, ToFrameserver};
-use crate::ipc::{AsyncSocket, Received, RecvError};
+use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
+use crate::sandbox::{self, Lockdown, Policy};
 use hub::{Control, Gone, Hub};
 
 /// The `argv[0]` under which the host starts a frameserver, with its control socket as standard
@@ -75,7 +74,9 @@ enum Failure {
 }
 
 fn run() -> Result<(), Failure> {
-    let control = inherit::inherit().map_err(Failure::Inherit)?;
+    let control = sandbox::inherit().map_err(Failure::Inherit)?;
+    sandbox::silence().map_err(Failure::Inherit)?;
+    let control = Socket::from_fd(control);
     // One that hangs does not see its host go. This is bound to the host's thread that has started
     // us: its main thread, which lives as long as the host does. A host that has gone before that
     // has closed the control socket, as the first message will show.
@@ -104,7 +105,7 @@ fn run() -> Result<(), Failure> {
 async fn serve(control: Control, listen: Listen, fds: Vec<OwnedFd>) -> Result<(), Failure> {
     let required = listen.require_sandbox;
     let prepared = Hub::new(listen, fds).map_err(Failure::from);
-    let report = sandbox::enter();
+    let report = Lockdown::begin(Policy::frameserver()).seal();
     let ready = prepared.and_then(|hub| match sandbox::complaint(&report) {
         Some(complaint) if required => Err(Failure::Sandbox(complaint)),
         _ => Ok(hub),

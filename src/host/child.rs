@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,9 +53,13 @@ impl<Out: Serialize + 'static> Child<Out> {
             // What is typed at a terminal is for the host, which tells its children.
             .process_group(0)
             .stdin(Stdio::from(theirs.into_fd()))
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
         let pid = process.id().unwrap_or_default();
+        if let Some(errors) = process.stderr.take() {
+            tokio::task::spawn_local(log_errors(errors, role.to_owned(), pid));
+        }
         let socket = Rc::new(AsyncSocket::new(ours)?);
         let (messages, mut queue) = mpsc::channel::<(Out, Vec<OwnedFd>)>(QUEUE);
         let (kill, killed) = oneshot::channel();
@@ -166,6 +172,47 @@ impl<Out: Serialize + 'static> Child<Out> {
     }
 }
 
+/// Logs what a child writes to standard error, as its own: few lines, none long. All of it is read,
+/// so that a child never waits for that.
+async fn log_errors(mut errors: impl AsyncRead + Unpin, role: String, pid: u32) {
+    let mut bytes = [0; 4096];
+    let mut line = Vec::new();
+    let (mut left, mut since) = (MAX_LINES, Instant::now());
+    loop {
+        let read = errors.read(&mut bytes).await.unwrap_or_default();
+        let ends = read == 0;
+        for &byte in bytes
+            .get(..read)
+            .unwrap_or_default()
+            .iter()
+            .chain(ends.then_some(&b'\n'))
+        {
+            if byte != b'\n' {
+                if line.len() < MAX_LINE {
+                    line.push(byte);
+                }
+                continue;
+            }
+            let told = std::mem::take(&mut line);
+            if since.elapsed() >= LINES_SPAN {
+                (left, since) = (MAX_LINES, Instant::now());
+            }
+            if told.is_empty() || left == 0 {
+                continue;
+            }
+            left -= 1;
+            let text = String::from_utf8_lossy(&told);
+            let text: String = text.chars().filter(|c| !c.is_control()).collect();
+            tracing::error!(target: "moonport::child", role, pid, "{text}");
+        }
+        if ends {
+            return;
+        }
+        // Others have a turn, however much it writes.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// How a child has ended, in words.
 pub(super) fn how(status: Option<ExitStatus>) -> String {
     status.map_or_else(
@@ -174,8 +221,61 @@ pub(super) fn how(status: Option<ExitStatus>) -> String {
     )
 }
 
+/// The most bytes of a line of a child's standard error.
+const MAX_LINE: usize = 1024;
+
+/// As many lines of it are logged within this span; the others are lost.
+const MAX_LINES: usize = 20;
+const LINES_SPAN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Messages that may pile up for one child.
 const QUEUE: usize = 4096;
 
 /// How long a child may live after it has closed its control socket.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is logged while this is done.
+    fn logged(errors: &'static [u8]) -> String {
+        use std::io::{Read, Seek};
+        let mut file = tempfile::tempfile().unwrap();
+        let writer = file.try_clone().unwrap();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(writer))
+            .finish();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        tracing::subscriber::with_default(log, || {
+            runtime.block_on(log_errors(errors, "role".into(), 7));
+        });
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_a_child_writes_is_logged_as_its_own() {
+        let text = logged(b"one\n2026-01-01 INFO host: \x1b[2Jforged\r\nlast");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        for (line, told) in lines.iter().zip(["one", "[2Jforged", "last"]) {
+            assert!(line.contains("ERROR moonport::child: "), "{line}");
+            assert!(line.contains(told) && line.contains("pid=7"), "{line}");
+            assert!(!line.contains('\x1b'), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_child_that_writes_much_is_read_and_little_of_it_is_logged() {
+        let line = [b"x".repeat(100_000), b"\n".to_vec()].concat();
+        let text = logged(Vec::leak(line.repeat(100)));
+        assert!((MAX_LINES..3 * MAX_LINES).contains(&text.lines().count()));
+        assert!(text.lines().all(|line| line.len() < 2 * MAX_LINE), "{text}");
+    }
+}

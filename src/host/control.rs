@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Event, Host};
-use crate::ipc::admin::{FromHost, ListenerStatus, Status, ToHost};
+use crate::ipc::admin::{FromHost, ListenerStatus, ScriptStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
 
 /// Where the control socket of a state directory is.
@@ -201,6 +201,14 @@ impl Host {
                             .filter(|(_, session)| session.front == *id)
                             .count(),
                     ),
+                })
+                .collect(),
+            scripts: self
+                .scripts
+                .values()
+                .map(|script| ScriptStatus {
+                    name: script.name().to_owned(),
+                    sandbox: script.sandbox().to_vec(),
                 })
                 .collect(),
             sessions: count(self.sessions.len()),

@@ -21,9 +21,9 @@ use super::fronts::Front;
 use super::roll::{Session, Stage};
 use super::windows::Required;
 use super::{Clock, Event, FrontId, Host, Keys, Options, ScriptId};
-use crate::ipc::frameserver::{Candidate, Denied, Ended, FromFrameserver, ToFrameserver};
-use crate::ipc::script::ErrorMode;
-use crate::ipc::{ConnectionId, ListenerId, SessionId, Unproved};
+use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, ToFrameserver};
+use crate::ipc::script::{ErrorMode, Limits};
+use crate::ipc::{ConnectionId, Denied, ListenerId, SessionId, Unproved};
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
 use crate::wire::a12::keyroom::{self, Claim};
@@ -116,6 +116,7 @@ impl World {
             arguments: Vec::new(),
             state: state.into(),
             errors: ErrorMode::Isolate,
+            limits: Limits::default(),
             handshake: Duration::from_secs(10),
             unproved: Unproved::at_most(16),
             penalties: true,

@@ -57,13 +57,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
-pub use probe::{ProbeError, probe};
+pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
 use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript};
+use crate::ipc::script::{ErrorMode, FromScript, Limits};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
@@ -82,6 +82,8 @@ pub struct Options {
     pub state: PathBuf,
     /// What an uncaught error in a script does.
     pub errors: ErrorMode,
+    /// What a script may use up.
+    pub limits: Limits,
     /// From an accepted connection to its proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
@@ -94,7 +96,7 @@ pub struct Options {
     pub sessions: usize,
     /// How long a window is open if nobody says.
     pub window: Duration,
-    /// Refuse to listen unless every action that the sandbox denies is denied.
+    /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
 use super::{Event, Host, HostError, Program, ScriptId};
-use crate::ipc::ListenerId;
-use crate::ipc::script::{FromScript, Run, ToScript};
+use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
+use crate::ipc::{Denied, ListenerId};
 use crate::script;
 
 /// A script, through all restarts of its process.
@@ -18,6 +18,8 @@ use crate::script;
 pub(super) struct Script {
     program: Program,
     child: Child<ToScript>,
+    /// What its process has said that it is denied.
+    sandbox: Vec<Denied>,
     /// When its process was started again, lately.
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
@@ -34,6 +36,11 @@ impl Script {
     /// The script as its author named it.
     pub(super) fn name(&self) -> &str {
         &self.program.appl
+    }
+
+    /// What its sandbox denies; empty before its process has said so.
+    pub(super) fn sandbox(&self) -> &[Denied] {
+        &self.sandbox
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
@@ -59,6 +66,7 @@ impl Host {
             let script = Script {
                 program,
                 child,
+                sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
             };
@@ -77,6 +85,8 @@ impl Host {
             state: own(STATE)?,
             temporary: own(TEMPORARY)?,
             errors: self.options.errors,
+            limits: self.options.limits,
+            require_sandbox: self.options.require_sandbox,
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -114,6 +124,17 @@ impl Host {
             }
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
+            FromScript::Confined(sandbox) => {
+                let open = sandbox.iter().filter(|denied| denied.layer.is_none());
+                for denied in open {
+                    let script = self.script_name(id);
+                    tracing::warn!(script, "the sandbox does not deny {}", denied.action);
+                }
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.sandbox = sandbox;
+                }
+            }
+            FromScript::Report(report) => self.script_reports(id, &report),
             FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
             FromScript::Exit {
                 code,
@@ -127,6 +148,33 @@ impl Host {
                     script.exit = Some(Exit { code, silent });
                 }
             }
+        }
+    }
+
+    /// Logs what the author of a script should know.
+    fn script_reports(&self, id: ScriptId, report: &Report) {
+        let script = self.script_name(id);
+        let detail = |wanted: &str| {
+            let found = report.details().find(|(name, _)| *name == wanted);
+            found.map(|(_, text)| tracing::field::display(text))
+        };
+        let message = &report.message;
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "moonport::script",
+                    script,
+                    "in" = detail("in"),
+                    so = detail("so"),
+                    hint = detail("hint"),
+                    traceback = detail("traceback"),
+                    "{message}"
+                )
+            };
+        }
+        match report.severity {
+            Severity::Error => log!(error),
+            Severity::Warning => log!(warn),
         }
     }
 
@@ -177,6 +225,7 @@ impl Host {
             Ok(child) => {
                 if let Some(script) = self.scripts.get_mut(&id) {
                     script.child = child;
+                    script.sandbox.clear();
                 }
                 self.relink_fronts(id);
             }

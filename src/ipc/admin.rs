@@ -99,11 +99,22 @@ pub struct Status {
     pub pid: u32,
     /// Its listeners.
     pub listeners: Vec<ListenerStatus>,
+    /// Its scripts.
+    pub scripts: Vec<ScriptStatus>,
     /// How many sessions are up.
     pub sessions: u32,
     /// The highest wall clock time that the keystore has seen, ms since 1970; below it windows are
     /// shut.
     pub highest_wall_ms: u64,
+}
+
+/// One script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Its name.
+    pub name: String,
+    /// What its sandbox denies; empty before its process has said so.
+    pub sandbox: Vec<super::Denied>,
 }
 
 /// One listener.
@@ -118,7 +129,7 @@ pub struct ListenerStatus {
     /// The script that made it.
     pub script: String,
     /// What its sandbox denies.
-    pub sandbox: Vec<super::frameserver::Denied>,
+    pub sandbox: Vec<super::Denied>,
     /// How many sessions it has.
     pub sessions: u32,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity::Reference;
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, SessionId, Unproved};
+use super::{ConnectionId, Denied, SessionId, Unproved};
 use crate::wire::a12::{Answer, Ask, Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
 
@@ -110,15 +110,6 @@ pub enum FromFrameserver {
         /// Why.
         why: Ended,
     },
-}
-
-/// One action, and what denies it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Denied {
-    /// What is denied: `open`, `connect`, `execve`, …
-    pub action: String,
-    /// `seccomp`, `landlock`, `rlimit`; `None`: nothing denies it here.
-    pub layer: Option<String>,
 }
 
 /// Why a connection or session has ended.

@@ -46,3 +46,12 @@ pub struct SegmentId {
     /// Which of its channels.
     pub channel: u8,
 }
+
+/// One action that a locked-down process should not be able to do, and what denies it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Denied {
+    /// What is denied: `open`, `connect`, `execve`, …
+    pub action: String,
+    /// `seccomp`, `landlock`, `rlimit`; `None`: nothing denies it here.
+    pub layer: Option<String>,
+}

@@ -1,11 +1,13 @@
 //! Host and script.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerId, SessionId};
+use super::{Denied, ListenerId, SessionId};
 
 /// What the host says to a script process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +87,31 @@ pub struct Run {
     pub temporary: std::path::PathBuf,
     /// What an uncaught error does.
     pub errors: ErrorMode,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Refuse to run it unless every action that the sandbox denies is denied.
+    pub require_sandbox: bool,
+}
+
+/// What a script may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// A callback that takes longer is reported.
+    pub warn: Duration,
+    /// A callback that takes longer is stopped.
+    pub stop: Duration,
+    /// Bytes of Lua memory.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            warn: Duration::from_millis(50),
+            stop: Duration::from_secs(2),
+            memory: 256 << 20,
+        }
+    }
 }
 
 /// What an uncaught error in a script does.
@@ -179,6 +206,11 @@ pub enum FromScript {
     },
     /// Close the listening socket; sessions stay.
     Unlisten(ListenerId),
+    /// It is locked down and about to load the script; says what the sandbox denies, and by which
+    /// layer.
+    Confined(Vec<Denied>),
+    /// Something its author should know.
+    Report(Report),
     /// The program has been loaded and its entry point has returned.
     Started,
     /// The script is done.
@@ -190,6 +222,73 @@ pub enum FromScript {
         /// Said on the way out, may be empty.
         message: String,
     },
+}
+
+/// Something that the author of a script should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was wrong, with `file:line` before it where that is known.
+    pub message: String,
+    /// What ran when it happened.
+    pub within: Option<String>,
+    /// What follows from it.
+    pub follows: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The calls that were under way, innermost first.
+    pub traceback: Option<String>,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Severity {
+    /// It goes on.
+    Warning,
+    /// Something did not happen.
+    Error,
+}
+
+impl Report {
+    /// A report with nothing but its message.
+    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            message: message.into(),
+            within: None,
+            follows: None,
+            hint: None,
+            traceback: None,
+        }
+    }
+
+    /// What is known beyond the message, by name, in the order in which people want it.
+    pub fn details(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("in", &self.within),
+            ("so", &self.follows),
+            ("hint", &self.hint),
+            ("traceback", &self.traceback),
+        ]
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+}
+
+/// Several lines; all but the first are indented.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        write!(f, "{severity}: {}", self.message.replace('\n', "\n  "))?;
+        for (name, text) in self.details() {
+            write!(f, "\n  {name}: {}", text.replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
 }
 
 /// What to listen on.

@@ -1,41 +1,54 @@
 //! What the engine and the functions of the API share.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mlua::{Function, Table};
 
 use super::keys::Keys;
+use super::text::{cut, printable};
 use super::vids::Vid;
 use super::world::World;
-use crate::ipc::script::Run;
+use crate::ipc::script::{Limits, Report, Run, Severity};
 
 /// Where a script's words go.
 pub trait Console {
     /// What the script prints: one line, without its end.
     fn print(&self, line: &[u8]);
-    /// Warnings and error reports; may have several lines.
-    fn report(&self, text: &str);
 }
 
-/// What a script may use up.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// A callback that takes longer is reported.
-    pub warn: Duration,
-    /// A callback that takes longer is stopped.
-    pub stop: Duration,
-    /// Bytes of Lua memory.
-    pub memory: usize,
+/// As many warnings of one turn are told, and as many errors; a script may warn in a loop.
+const MAX_REPORTS: usize = 100;
+
+/// The most bytes of one text of a report: all of them have to fit into one message.
+const MAX_TEXT: usize = 8 * 1024;
+
+/// What is to be told to the script's author at the end of the turn.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    told: Vec<Report>,
+    untold: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            warn: Duration::from_millis(50),
-            stop: Duration::from_secs(2),
-            memory: 256 << 20,
+impl Reports {
+    fn push(&mut self, report: Report) {
+        let same = |told: &&Report| told.severity == report.severity;
+        if self.told.iter().filter(same).count() < MAX_REPORTS {
+            self.told.push(report);
+        } else {
+            self.untold += 1;
         }
+    }
+
+    /// All of them, and how many there were beyond.
+    pub(super) fn take(&mut self) -> Vec<Report> {
+        let mut told = std::mem::take(&mut self.told);
+        let untold = std::mem::take(&mut self.untold);
+        if untold > 0 {
+            let message = format!("{untold} more warnings and errors at once are not shown");
+            told.push(Report::new(Severity::Warning, message));
+        }
+        told
     }
 }
 
@@ -52,7 +65,7 @@ pub(super) struct Core {
     pub(super) world: RefCell<World>,
     pub(super) console: Box<dyn Console>,
     pub(super) run: Run,
-    pub(super) limits: Limits,
+    pub(super) reports: RefCell<Reports>,
     pub(super) random: fn(&mut [u8]),
     /// The callbacks, by vid.
     pub(super) handlers: Table,
@@ -64,6 +77,12 @@ pub(super) struct Core {
     pub(super) stop: RefCell<Option<mlua::Error>>,
     /// When the running callback began.
     pub(super) since: Cell<Option<Instant>>,
+    /// Where the script was lately: `file:line`. Some errors leave no trace of where they were.
+    pub(super) seen: RefCell<Option<String>>,
+    /// How often it has been looked at.
+    pub(super) looks: Cell<u32>,
+    /// With so much memory in use, what is unused is looked for.
+    pub(super) collect: Cell<usize>,
 }
 
 impl Core {
@@ -72,9 +91,26 @@ impl Core {
         self.handlers.raw_set(vid.number(), handler)
     }
 
-    /// A warning, with the appl's name before it.
+    /// What a script may use up.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.run.limits
+    }
+
+    /// Tells the script's author that something was not done or not as meant.
     pub(super) fn warn(&self, text: &str) {
-        self.console
-            .report(&format!("{}: warning: {text}", self.run.appl));
+        self.report(Report::new(Severity::Warning, text));
+    }
+
+    /// Tells the script's author something.
+    pub(super) fn report(&self, report: Report) {
+        let text = |text: String| printable(cut(&text, MAX_TEXT));
+        self.reports.borrow_mut().push(Report {
+            severity: report.severity,
+            message: text(report.message),
+            within: report.within.map(text),
+            follows: report.follows.map(text),
+            hint: report.hint.map(text),
+            traceback: report.traceback.map(text),
+        });
     }
 }

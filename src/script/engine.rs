@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, MultiValue, Value};
 
 use super::api;
-use super::core::{Console, Core, Ending, Limits};
+use super::core::{Console, Core, Ending, Reports};
 use super::errors::Told;
 use super::status::{self, Status};
-use super::text::printable;
 use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
 use super::world::{Outbox, World};
 use crate::ipc::ListenerId;
 use crate::ipc::link;
-use crate::ipc::script::{ErrorMode, FromScript, Run, ToScript};
+use crate::ipc::script::{ErrorMode, FromScript, Report, Run, Severity, ToScript};
 
 /// One tick of the logical clock.
 const TICK: Duration = Duration::from_millis(25);
@@ -82,7 +81,6 @@ impl Engine {
     /// A VM with everything in it but the script.
     pub fn new(
         run: Run,
-        limits: Limits,
         console: Box<dyn Console>,
         random: fn(&mut [u8]),
         now: Instant,
@@ -97,13 +95,16 @@ impl Engine {
             world: RefCell::new(World::new(random)),
             console,
             run,
-            limits,
+            reports: RefCell::new(Reports::default()),
             random,
             handlers,
             keys: RefCell::new(None),
             ending: RefCell::new(None),
             stop: RefCell::new(None),
             since: Cell::new(None),
+            seen: RefCell::new(None),
+            looks: Cell::new(0),
+            collect: Cell::new(0),
         });
         vm::furnish(&lua, &core)?;
         Ok(Self {
@@ -214,10 +215,16 @@ impl Engine {
 
     /// What the script has said since the last time.
     pub fn take_outbox(&mut self) -> Outbox {
-        std::mem::take(&mut self.core.world.borrow_mut().outbox)
+        let mut outbox = std::mem::take(&mut self.core.world.borrow_mut().outbox);
+        let reports = self.core.reports.borrow_mut().take();
+        let reports = reports.into_iter().map(FromScript::Report);
+        // It may have said good-bye already; nothing is heard after that.
+        outbox.host.splice(..0, reports);
+        outbox
     }
 
-    /// The exit code, once the script has ended.
+    /// The exit code, once the script has ended. If it has not told the host so, it is to be
+    /// started again.
     pub fn exit(&self) -> Option<u8> {
         self.exit
     }
@@ -421,6 +428,7 @@ impl Engine {
     fn timed<T>(&self, site: &Site, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
         let begun = Instant::now();
         self.core.since.set(Some(begun));
+        self.core.seen.borrow_mut().take();
         self.running.begin(begun, site);
         let done = work();
         self.running.end();
@@ -443,13 +451,18 @@ impl Engine {
         let took = begun.elapsed();
         match done {
             Ok(value) => {
-                if took > self.core.limits.warn {
+                let limits = self.core.limits();
+                if took > limits.warn {
                     let what = self.describe(site);
-                    let stop = self.core.limits.stop;
-                    self.core.warn(&format!(
-                        "{what} took {} ms; others wait for it, and after {stop:?} it is stopped",
-                        took.as_millis()
+                    let stop = limits.stop;
+                    let mut report = Report::new(
+                        Severity::Warning,
+                        format!("{what} took {} ms; others wait for it", took.as_millis()),
+                    );
+                    report.hint = Some(format!(
+                        "do less at once: after {stop:?} it is stopped (--handler-warn, --handler-limit)"
                     ));
+                    self.core.report(report);
                 }
                 (Some(value), Went::Well)
             }
@@ -475,6 +488,11 @@ impl Engine {
         let what = self.describe(site);
         let mut ends = starting || mode != ErrorMode::Isolate;
         let mut text = told.message.clone();
+        if (text == vm::NO_MEMORY || text == "stack overflow")
+            && let Some(place) = &*self.core.seen.borrow()
+        {
+            text = format!("{place}: {text}");
+        }
         if mode == ErrorMode::Classic && !starting {
             if !told.fatal
                 && let Some(Value::String(words)) = self.rescue("_fatal", &text)
@@ -486,34 +504,34 @@ impl Engine {
                 Some(Value::Boolean(true))
             );
         }
-        let full = told.memory && self.is_full();
-        let follows = if full {
-            "the script is ended: its memory stays full"
-        } else if ends {
+        // What cannot be used again is no script: another process begins anew, with its clients.
+        let full = !ends && told.memory && self.is_full();
+        let follows = if ends {
             "the script is ended"
+        } else if full {
+            "its memory stays full: the script is started again, and its clients are adopted"
         } else if mode == ErrorMode::Classic {
             "only this call is dropped, as NAME_fatal_handover asked"
         } else {
             self.isolate(site)
         };
-        let mut report = format!("error: {text}");
-        if !matches!(site, Site::Load) {
-            report.push_str(&format!("\n  in: {what}"));
-        }
-        report.push_str(&format!("\n  so: {follows}"));
-        if let Some(hint) = &told.hint {
-            report.push_str(&format!("\n  hint: {hint}"));
-        }
-        if let Some(stack) = told.traceback {
-            report.push_str(&format!("\n  {}", stack.replace('\n', "\n  ")));
-        }
-        self.core.console.report(&printable(&report));
-        if ends || full {
+        self.core.report(Report {
+            severity: Severity::Error,
+            message: text,
+            within: Some(what),
+            follows: Some(follows.to_owned()),
+            hint: told.hint,
+            traceback: told.traceback,
+        });
+        if ends {
             self.leave(Ending {
                 code: 1,
                 silent: false,
                 message: String::new(),
             });
+        } else if full {
+            // Without a word to the host, as if it had crashed.
+            self.exit = Some(1);
         }
         Went::Wrong
     }
@@ -528,7 +546,7 @@ impl Engine {
     /// Whether memory is still full after everything unused is gone.
     fn is_full(&self) -> bool {
         let collected = self.lua.gc_collect();
-        let limit = self.core.limits.memory;
+        let limit = self.core.limits().memory;
         collected.is_err() || self.lua.used_memory() > limit - limit / 8
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use mlua::Lua;
 
+use super::status;
 use super::text::nearest;
+use super::vm::NO_MEMORY;
 
 /// Misuse of the API, raised in the script as a Lua error.
 #[derive(Debug, Clone)]
@@ -107,9 +109,13 @@ pub(super) struct Told {
 impl Told {
     /// Takes an error apart. `names` are the globals that exist.
     pub(super) fn new<'a>(error: &mlua::Error, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::of(error, names).placed()
+    }
+
+    fn of<'a>(error: &mlua::Error, names: impl IntoIterator<Item = &'a str>) -> Self {
         match error {
             mlua::Error::CallbackError { traceback, cause } => {
-                let mut told = Self::new(cause, names);
+                let mut told = Self::of(cause, names);
                 let own = traceback.trim();
                 if told.traceback.is_none() && !own.is_empty() {
                     told.traceback = Some(own.to_owned());
@@ -128,20 +134,27 @@ impl Told {
                 hint: Some("the script does not parse; nothing of it was run".to_owned()),
                 ..Self::text(message)
             },
-            mlua::Error::MemoryError(_) => Self {
-                memory: true,
-                hint: Some(
-                    "the script's memory is used up; drop references it no longer needs".to_owned(),
-                ),
-                ..Self::text("not enough memory")
-            },
+            mlua::Error::MemoryError(_) => Self::memory(NO_MEMORY),
+            mlua::Error::RuntimeError(message) if message.ends_with(NO_MEMORY) => {
+                Self::memory(message)
+            }
             mlua::Error::RuntimeError(message) => {
                 let mut told = Self::text(message);
                 told.hint = generic_hint(&told.message, names);
-                told.memory = told.message.ends_with("not enough memory");
                 told
             }
             other => Self::text(&other.to_string()),
+        }
+    }
+
+    fn memory(text: &str) -> Self {
+        Self {
+            memory: true,
+            hint: Some(
+                "the script's memory is used up (--memory); drop references it no longer needs"
+                    .to_owned(),
+            ),
+            ..Self::text(text)
         }
     }
 
@@ -150,18 +163,58 @@ impl Told {
             Some((message, stack)) => (message, Some(format!("stack traceback:{stack}"))),
             None => (text, None),
         };
+        let message = match unspoken(message) {
+            Some(kind) => format!("an error that is {kind}"),
+            None => message.to_owned(),
+        };
         Self {
-            message: message.to_owned(),
+            message,
             traceback,
             hint: None,
             fatal: false,
             memory: false,
         }
     }
+
+    /// Puts the innermost place of the script before a message that has none.
+    fn placed(mut self) -> Self {
+        let at = |line: &str| {
+            let place = line.trim().split(": in ").next()?;
+            let (file, line) = place.rsplit_once(':')?;
+            let ours = file.starts_with('[') || line.parse::<u32>().is_err();
+            (!ours).then(|| place.to_owned())
+        };
+        let has_place = self.message.split(':').nth(1);
+        let has_place = has_place.is_some_and(|line| line.parse::<u32>().is_ok());
+        if !has_place
+            && let Some(place) = self
+                .traceback
+                .as_deref()
+                .and_then(|t| t.lines().find_map(at))
+        {
+            self.message = format!("{place}: {}", self.message);
+        }
+        self
+    }
 }
 
-/// What to do about an error of Lua's own.
+/// What was thrown, if it was not text: as the VM shows such a value.
+fn unspoken(message: &str) -> Option<&'static str> {
+    if message == "nil" {
+        return Some("nil");
+    }
+    [
+        ("table: 0x", "a table"),
+        ("function: 0x", "a function"),
+        ("thread: 0x", "a coroutine"),
+    ]
+    .into_iter()
+    .find_map(|(shown, kind)| message.starts_with(shown).then_some(kind))
+}
+
+/// What to do about an error of Lua's own. `names` are the globals that exist.
 fn generic_hint<'a>(message: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let has = |part: &str| message.contains(part);
     if let Some((_, rest)) = message.split_once("attempt to call global '") {
         let name = rest.split('\'').next()?;
         return Some(match nearest(name, names) {
@@ -173,14 +226,32 @@ fn generic_hint<'a>(message: &str, names: impl IntoIterator<Item = &'a str>) -> 
             ),
         });
     }
-    if message.contains("attempt to index") && message.contains("(a nil value)") {
-        return Some("it is nil here: check it with `if` first, or set it earlier".to_owned());
+    let field = message.split_once("attempt to index field '");
+    if let Some((_, rest)) = field
+        && let Some(name) = rest.split('\'').next()
+        && let Some(near) = nearest(name, status::fields())
+        && near != name
+    {
+        return Some(format!(
+            "no field {name} is set; is it {near} that is meant?"
+        ));
     }
-    if message == "nil" || message.starts_with("table: ") {
-        return Some("error(...) was given no text, so Lua cannot say where".to_owned());
-    }
-    if message.contains("attempt to concatenate") {
-        return Some("put tostring(...) around what may not be text".to_owned());
-    }
-    None
+    let hint = if has("stack overflow") {
+        "a function calls itself without end; such an error ends the callback, caught or not"
+    } else if has("an error that is ") {
+        "give error(...) a text, so that Lua can say where"
+    } else if has("attempt to call") {
+        "what is called here must be a function; is it set, and spelt like that?"
+    } else if has("attempt to concatenate") {
+        "put tostring(...) around what may not be text"
+    } else if has("attempt to perform arithmetic") {
+        "make a number of it with tonumber(...), or set it earlier"
+    } else if has("attempt to compare") {
+        "compare numbers with numbers and texts with texts: tonumber(...), tostring(...)"
+    } else if has("nil value)") || has("a nil value") || has("got nil)") || has("got no value)") {
+        "it is nil here: check it with `if` first, or set it earlier"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
 }

@@ -18,6 +18,7 @@ mod core;
 mod engine;
 mod errors;
 mod keys;
+mod pattern;
 mod picture;
 mod process;
 mod sandbox;
@@ -34,7 +35,7 @@ mod tests;
 use std::process::ExitCode;
 
 pub use api::{reference, stubs};
-pub use core::{Console, Limits};
+pub use core::Console;
 pub use engine::Engine;
 pub use world::Outbox;
 

@@ -12,12 +12,13 @@ use rustix::time::Timespec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::core::{Console, Limits};
+use super::core::Console;
 use super::engine::Engine;
 use super::sandbox;
 use super::watchdog;
-use crate::ipc::script::{FromScript, Run, ToScript};
+use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
+use crate::sandbox::{self as walls, Lockdown};
 
 /// How many events go into one message of a data link: well below what a message holds.
 const PER_MESSAGE: usize = 128;
@@ -42,14 +43,15 @@ pub(super) fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            Stdio.report(&format!("script process: {error}"));
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "{}: {error}", super::ROLE);
             ExitCode::FAILURE
         }
     }
 }
 
 fn run() -> io::Result<u8> {
-    let control = take_stdin()?;
+    let control = walls::inherit()?;
     // A script that hangs does not see its host go. This is bound to the host's thread that has
     // started us: its main thread, which lives as long as the host does.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -57,51 +59,39 @@ fn run() -> io::Result<u8> {
         // It went before that.
         return Ok(1);
     }
-    serve(Socket::from_fd(control), Box::new(Stdio), |run| {
-        let readable = sandbox::readable(run);
-        let missing = sandbox::enter(&readable, &[&run.state, &run.temporary]);
-        if !missing.is_empty() {
-            Stdio.report(&format!(
-                "{}: warning: the script runs without: {}",
-                run.appl,
-                missing.join("; ")
-            ));
-        }
-    })
+    let sandboxed = |run: &Run| Some(Lockdown::begin(sandbox::policy(run)));
+    serve(Socket::from_fd(control), Box::new(Stdio), sandboxed)
 }
 
-/// Runs what the host says over the control socket, after `lock` has shut the doors.
+/// Runs what the host says over the control socket, after `lock` has begun to shut the doors.
 fn serve(
     control: Socket<FromScript, ToScript>,
     console: Box<dyn Console>,
-    lock: impl FnOnce(&Run),
+    lock: impl FnOnce(&Run) -> Option<Lockdown>,
 ) -> io::Result<u8> {
     let mut host = Peer::new(control);
     let Some(run) = host.first()? else {
         // The host has gone before it said what to run.
         return Ok(1);
     };
-    lock(&run);
-    let limits = Limits::default();
-    let appl = run.appl.clone();
-    let engine = Engine::new(run, limits, console, random, Instant::now())
+    let lockdown = lock(&run);
+    let (appl, required, stop) = (run.appl.clone(), run.require_sandbox, run.limits.stop);
+    let engine = Engine::new(run, console, random, Instant::now())
         .map_err(|error| io::Error::other(error.to_string()))?;
-    // A thread is bound by what its parent has given up: started after that, it has no more.
-    watchdog::start(engine.running(), limits.stop, &appl)?;
-    Process {
+    // The doors bind a thread that is there when they shut, and there is none afterwards.
+    watchdog::start(engine.running(), stop, &appl)?;
+    let report = lockdown.map(Lockdown::seal).unwrap_or_default();
+    let complaint = walls::complaint(&report).filter(|_| required);
+    host.queue.push_back(FromScript::Confined(report));
+    let process = Process {
         engine,
         host,
         links: BTreeMap::new(),
+    };
+    match complaint {
+        Some(complaint) => process.refuse(&complaint),
+        None => process.run(),
     }
-    .run()
-}
-
-/// The control socket, which is standard input; nothing is left there to be read by accident.
-fn take_stdin() -> io::Result<OwnedFd> {
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    Ok(control)
 }
 
 /// Whether the other end of a socket is closed, whatever is left to be read.
@@ -118,7 +108,7 @@ fn random(bytes: &mut [u8]) {
     }
 }
 
-/// Standard output and standard error.
+/// Standard output.
 struct Stdio;
 
 impl Console for Stdio {
@@ -127,10 +117,6 @@ impl Console for Stdio {
         // Nobody may be reading; that is no error of the script.
         let _ = out.write_all(line).and_then(|()| out.write_all(b"\n"));
         let _ = out.flush();
-    }
-
-    fn report(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
@@ -141,6 +127,20 @@ struct Process {
 }
 
 impl Process {
+    /// Ends without having run anything.
+    fn refuse(mut self, complaint: &str) -> io::Result<u8> {
+        self.host.queue.extend([
+            FromScript::Report(Report::new(Severity::Error, complaint)),
+            FromScript::Exit {
+                code: 1,
+                silent: false,
+                message: String::new(),
+            },
+        ]);
+        self.goodbye();
+        Ok(1)
+    }
+
     fn run(mut self) -> io::Result<u8> {
         self.engine.start();
         loop {

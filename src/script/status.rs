@@ -531,6 +531,14 @@ pub(super) fn shim() -> String {
     lua
 }
 
+/// The names of all fields of all kinds.
+pub(super) fn fields() -> impl Iterator<Item = &'static str> {
+    KINDS
+        .iter()
+        .flat_map(|kind| kind.fields)
+        .map(|field| field.name)
+}
+
 /// The names of segment kinds, by number.
 pub(super) fn segkind(kind: SegmentKind) -> &'static str {
     match kind.0 {

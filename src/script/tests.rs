@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 
-use super::{Console, Engine, Limits};
+use super::{Console, Engine};
 use crate::ipc::ListenerId;
-use crate::ipc::script::{ErrorMode, Run};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Run};
 
 /// Keeps what a script prints and what is reported about it.
 #[derive(Clone, Default)]
@@ -20,19 +20,12 @@ impl Console for Tape {
         let line = String::from_utf8_lossy(line).into_owned();
         self.0.borrow_mut().0.push(line);
     }
-
-    fn report(&self, text: &str) {
-        let err = &mut self.0.borrow_mut().1;
-        err.push_str(text);
-        err.push('\n');
-    }
 }
 
 /// One script, and all that is around it.
 struct Stage {
     folder: tempfile::TempDir,
     run: Run,
-    limits: Limits,
     tape: Tape,
     engine: Engine,
     now: Instant,
@@ -69,7 +62,22 @@ impl Stage {
                 std::fs::write(path, text.as_bytes()).unwrap();
             }
         }
+        if let Some(Value::Table(links)) = option("links") {
+            for pair in links.pairs::<String, String>() {
+                let (name, to) = pair.unwrap();
+                std::os::unix::fs::symlink(to, files.join(name)).unwrap();
+            }
+        }
         let text = |value: Option<Value>| value.and_then(|v| v.to_string().ok());
+        let mut limits = Limits::default();
+        if let Some(ms) = option("stop_ms").and_then(|ms| ms.as_integer()) {
+            limits.stop = Duration::from_millis(ms as u64);
+        }
+        // A busy machine must not write "took ... ms" into what tests look at.
+        limits.warn = Duration::from_secs(3600);
+        if let Some(mib) = option("memory_mib").and_then(|mib| mib.as_integer()) {
+            limits.memory = (mib as usize) << 20;
+        }
         let run = Run {
             program: files.join(text(option("program")).unwrap_or_else(|| "show.lua".into())),
             appl: "show".into(),
@@ -82,23 +90,15 @@ impl Stage {
                 Some("strict") => ErrorMode::Strict,
                 _ => ErrorMode::Isolate,
             },
+            limits,
+            require_sandbox: false,
         };
-        let mut limits = Limits::default();
-        if let Some(ms) = option("stop_ms").and_then(|ms| ms.as_integer()) {
-            limits.stop = Duration::from_millis(ms as u64);
-        }
-        // A busy machine must not write "took ... ms" into what tests look at.
-        limits.warn = Duration::from_secs(3600);
-        if let Some(mib) = option("memory_mib").and_then(|mib| mib.as_integer()) {
-            limits.memory = (mib as usize) << 20;
-        }
         let now = Instant::now();
         let tape = Tape::default();
-        let engine = Self::engine(&run, limits, &tape, now);
+        let engine = Self::engine(&run, &tape, now);
         let mut stage = Self {
             folder,
             run,
-            limits,
             tape,
             engine,
             now,
@@ -110,15 +110,21 @@ impl Stage {
         stage
     }
 
-    fn engine(run: &Run, limits: Limits, tape: &Tape, now: Instant) -> Engine {
-        Engine::new(run.clone(), limits, Box::new(tape.clone()), counter, now).unwrap()
+    fn engine(run: &Run, tape: &Tape, now: Instant) -> Engine {
+        Engine::new(run.clone(), Box::new(tape.clone()), counter, now).unwrap()
     }
 
     fn drain(&mut self) {
         let outbox = self.engine.take_outbox();
-        let host = outbox.host.iter();
-        self.host
-            .extend(host.map(|message| serde_json::to_string(message).unwrap()));
+        for message in &outbox.host {
+            match message {
+                FromScript::Report(report) => {
+                    let err = &mut self.tape.0.borrow_mut().1;
+                    err.push_str(&format!("{report}\n"));
+                }
+                other => self.host.push(serde_json::to_string(other).unwrap()),
+            }
+        }
         for (ListenerId(listener), message) in &outbox.link {
             let message = serde_json::to_string(message).unwrap();
             self.link.push(format!("{listener} {message}"));
@@ -162,7 +168,7 @@ impl UserData for Stage {
         });
         methods.add_method("exit", |_, stage, ()| Ok(stage.engine.exit()));
         methods.add_method_mut("restart", |_, stage, ()| {
-            stage.engine = Self::engine(&stage.run, stage.limits, &stage.tape, stage.now);
+            stage.engine = Self::engine(&stage.run, &stage.tape, stage.now);
             stage.engine.start();
             stage.drain();
             Ok(())
@@ -239,6 +245,16 @@ fn tests(file: &str, wanted: impl Fn(&str) -> bool) -> usize {
 #[test]
 fn vm() {
     run("vm.lua");
+}
+
+#[test]
+fn escapes() {
+    run("escapes.lua");
+}
+
+#[test]
+fn mistakes() {
+    run("mistakes.lua");
 }
 
 #[test]

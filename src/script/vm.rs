@@ -6,14 +6,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::state::{GcIncParams, GcMode};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Value, VmState};
 
 use super::api;
 use super::core::Core;
-use super::errors::Fault;
+use super::errors::{Fault, place};
+use super::pattern::{self, Halt, Search};
 use super::sandbox;
 use super::text::nearest;
 use crate::ipc::script::ErrorMode;
@@ -23,6 +24,9 @@ const MAX_SOURCE: u64 = 4 << 20;
 
 /// How many instructions run between looks at the clock.
 const STRIDE: u32 = 1000;
+
+/// How many looks there are between those that see where the script is.
+const LOOKS: u32 = 16;
 
 /// The globals of Lua that stay; what is not here is taken away.
 const GLOBALS: &[&str] = &[
@@ -112,7 +116,7 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     let console = Rc::clone(core);
     host.raw_set(
         "print",
-        lua.create_function(move |_, line: mlua::LuaString| {
+        lua.create_function(move |_, line: LuaString| {
             console.console.print(&line.as_bytes());
             Ok(())
         })?,
@@ -121,12 +125,20 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     let catcher = Rc::clone(core);
     host.raw_set(
         "caught",
-        lua.create_function(move |_, value: Value| match &*catcher.stop.borrow() {
-            Some(stop) => Err(stop.clone()),
-            None => Ok(match value {
+        lua.create_function(move |lua, value: Value| {
+            let again = |stop: mlua::Error| Ok((true, Thrown::Value(Value::Error(Box::new(stop)))));
+            let stop = catcher.stop.borrow().clone();
+            if let Some(stop) = stop {
+                return again(stop);
+            }
+            let thrown = match value {
                 Value::Error(error) => Thrown::Text(text_of(&error)),
                 other => Thrown::Value(other),
-            }),
+            };
+            if thrown.is_of_memory() {
+                return again(stopped(&catcher, memory_error(lua, &catcher)));
+            }
+            Ok((false, thrown))
         })?,
     )?;
     let strict = Rc::clone(core);
@@ -143,10 +155,10 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 None => fault.hint("in strict mode upper-case globals must exist; set it first"),
             };
             let error = fault.raise(lua, "global");
-            strict.stop.borrow_mut().get_or_insert(error.clone());
-            Err(error)
+            Err(stopped(&strict, error))
         })?,
     )?;
+    host.raw_set("vet", vet(lua, core)?)?;
     lua.load(include_str!("../../lua/prelude.lua"))
         .set_name("=[moonport]")
         .call::<()>(host)?;
@@ -156,7 +168,9 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
         HookTriggers::new().every_nth_instruction(STRIDE),
         move |lua, _| watch(lua, &clock),
     )?;
-    lua.set_memory_limit(core.limits.memory)?;
+    let memory = core.limits().memory;
+    core.collect.set(memory / 2);
+    lua.set_memory_limit(memory)?;
     Ok(())
 }
 
@@ -165,6 +179,20 @@ enum Thrown {
     Text(String),
     Value(Value),
 }
+
+impl Thrown {
+    /// Whether there was no memory. That is not for the script to catch: it would only try again.
+    fn is_of_memory(&self) -> bool {
+        match self {
+            Self::Text(text) => text.ends_with(NO_MEMORY),
+            Self::Value(Value::String(text)) => text.as_bytes() == NO_MEMORY.as_bytes(),
+            Self::Value(_) => false,
+        }
+    }
+}
+
+/// What the VM says when its memory is used up.
+pub(super) const NO_MEMORY: &str = "not enough memory";
 
 impl mlua::IntoLua for Thrown {
     fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
@@ -184,23 +212,90 @@ fn text_of(error: &mlua::Error) -> String {
     }
 }
 
-/// Stops a callback that has run for too long. Once it has, every further stretch of it is stopped
-/// too, so that it cannot go on from inside a `pcall`.
+/// From now on nothing of the running callback goes on, whatever it catches.
+fn stopped(core: &Core, error: mlua::Error) -> mlua::Error {
+    core.stop.borrow_mut().get_or_insert(error).clone()
+}
+
+/// The error of a callback for which there was no memory.
+fn memory_error(lua: &Lua, core: &Core) -> mlua::Error {
+    let place = place(lua).or_else(|| core.seen.borrow().clone());
+    mlua::Error::runtime(match place {
+        Some(place) => format!("{place}: {NO_MEMORY}"),
+        None => NO_MEMORY.to_owned(),
+    })
+}
+
+/// Runs between the instructions of a script: stops a callback that has run for too long, and
+/// every further stretch of it, so that it cannot go on from inside a `pcall`; and makes room.
 fn watch(lua: &Lua, core: &Core) -> mlua::Result<VmState> {
     if let Some(stop) = &*core.stop.borrow() {
         return Err(stop.clone());
     }
-    let limit = core.limits.stop;
-    match core.since.get() {
-        Some(since) if Instant::now().duration_since(since) > limit => {
-            let error = Fault::fatal(format!("it ran for more than {limit:?}"))
-                .hint("do less per callback, and the rest in NAME_clock_pulse or a coroutine")
-                .raise(lua, "stopped");
-            core.stop.borrow_mut().get_or_insert(error.clone());
-            Err(error)
-        }
-        _ => Ok(VmState::Continue),
+    if is_late(core) {
+        return Err(stopped(core, late(lua, core)));
     }
+    let looks = core.looks.get().wrapping_add(1);
+    core.looks.set(looks);
+    if looks.is_multiple_of(LOOKS) {
+        *core.seen.borrow_mut() = place(lua);
+    }
+    if lua.used_memory() > core.collect.get() {
+        make_room(lua, core)?;
+    }
+    Ok(VmState::Continue)
+}
+
+/// Collects what is unused, and has the VM do so before memory runs out: by itself it waits until
+/// memory in use has doubled.
+fn make_room(lua: &Lua, core: &Core) -> mlua::Result<()> {
+    *core.seen.borrow_mut() = place(lua);
+    lua.gc_collect()?;
+    let (used, limit) = (lua.used_memory(), core.limits().memory);
+    let middle = used + limit.saturating_sub(used) / 2;
+    core.collect.set(middle.max(limit / 2));
+    let percent = (100 * middle / used.max(1)).clamp(101, 200);
+    let pause = GcIncParams::default().pause(percent as i32);
+    lua.gc_set_mode(GcMode::Incremental(pause));
+    Ok(())
+}
+
+fn is_late(core: &Core) -> bool {
+    let since = core.since.get();
+    since.is_some_and(|since| since.elapsed() > core.limits().stop)
+}
+
+fn late(lua: &Lua, core: &Core) -> mlua::Error {
+    let limit = core.limits().stop;
+    Fault::fatal(format!("it ran for more than {limit:?}"))
+        .hint("do less per callback, and the rest in NAME_clock_pulse or a coroutine")
+        .raise(lua, "stopped")
+}
+
+/// `vet(text, pattern, start, search)` returns once it is known that the VM's own search, which
+/// nothing can stop, takes no longer than it may. `search` is 1: the text itself, 2: the first
+/// match, 3: all matches, 4: each match for gmatch.
+fn vet(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Function> {
+    let core = Rc::clone(core);
+    lua.create_function(
+        move |lua, (text, pattern, start, search): (LuaString, LuaString, f64, u8)| {
+            let search = match search {
+                1 => Search::Plain,
+                2 => Search::First,
+                3 => Search::All,
+                _ => Search::Each,
+            };
+            let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
+            let start = match start {
+                from_end if from_end < 0.0 => text.len().saturating_sub(-from_end as usize),
+                start => (start as usize).saturating_sub(1).min(text.len()),
+            };
+            match pattern::work(&text, &pattern, start, search, || !is_late(&core)) {
+                Ok(()) | Err(Halt::Malformed) => Ok(()),
+                Err(Halt::GivenUp) => Err(stopped(&core, late(lua, &core))),
+            }
+        },
+    )
 }
 
 /// Reads a Lua file as a chunk; never bytecode.

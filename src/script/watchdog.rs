@@ -5,6 +5,7 @@
 //! process: the host starts the script again and its clients are adopted.
 
 use std::io::{self, Write};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::engine::Site;
 
-/// How often the watchdog looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the watchdog looks, at most and at least.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// What runs now, as another thread sees it.
 #[derive(Debug, Default)]
@@ -74,12 +75,14 @@ impl Watch {
 }
 
 /// Starts a thread that ends the process when a call goes on for much longer than `stop`, after
-/// which the hook should have stopped it. It ends with what it watches.
+/// which the hook should have stopped it. It ends with what it watches. It runs when this returns.
 pub(super) fn start(running: &Arc<Running>, stop: Duration, appl: &str) -> io::Result<()> {
     let running = Arc::downgrade(running);
     let appl = appl.to_owned();
+    let (say, up) = mpsc::channel();
     let watching = move || {
-        let stuck = find(&running, stop * 2);
+        drop(say);
+        let stuck = find(&running, stop);
         if let Some(site) = stuck {
             let _ = writeln!(
                 io::stderr().lock(),
@@ -91,15 +94,18 @@ pub(super) fn start(running: &Arc<Running>, stop: Duration, appl: &str) -> io::R
     };
     thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(watching)
-        .map(drop)
+        .spawn(watching)?;
+    // Whoever waits hears that nothing is said.
+    let _: Result<(), _> = up.recv();
+    Ok(())
 }
 
 /// Waits for a call that is stuck; none once there is nothing to watch.
-fn find(running: &Weak<Running>, most: Duration) -> Option<Site> {
+fn find(running: &Weak<Running>, stop: Duration) -> Option<Site> {
     let mut watch = Watch::default();
+    let (most, look) = (stop.saturating_mul(2), (stop / 2).clamp(LOOK.0, LOOK.1));
     loop {
-        thread::sleep(LOOK);
+        thread::sleep(look);
         let call = running.upgrade()?.get();
         let used = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
         if watch.is_stuck(call.as_ref(), used, most) {

@@ -28,6 +28,15 @@ const MAX_OBJECTS: usize = 65_000;
 /// The most vids that have ended and that the script has not deleted; the oldest are forgotten.
 const MAX_DEAD: usize = 10_000;
 
+/// As much may wait to be told to the host before a script has to let it be told.
+const MAX_SAID: usize = 10_000;
+
+/// With so much waiting to be told to the script, it makes itself nothing more to hear.
+const MAX_QUEUED: usize = 10_000;
+
+/// So many deletions are remembered, to tell of a vid that is used afterwards.
+const MAX_DELETED: usize = 1000;
+
 /// The most listeners of a script.
 const MAX_LISTENERS: usize = 256;
 
@@ -82,6 +91,8 @@ pub(super) struct World {
     children: HashMap<Vid, Vec<Vid>>,
     /// What has ended, in that order; some of it may be deleted.
     dead: VecDeque<Vid>,
+    /// Where vids were deleted, lately: `file:line`.
+    deleted: VecDeque<(Vid, String)>,
     next_vid: u32,
     next_listener: u32,
     next_request: u32,
@@ -110,6 +121,7 @@ impl World {
             objects: HashMap::new(),
             children: HashMap::new(),
             dead: VecDeque::new(),
+            deleted: VecDeque::new(),
             next_vid: 256 + u32::from(u16::from_le_bytes(base)) % 32_768,
             next_listener: 1,
             next_request: 1,
@@ -193,7 +205,7 @@ impl World {
         port: u16,
         place: String,
     ) -> Option<Vid> {
-        if self.listeners.len() >= MAX_LISTENERS {
+        if self.listeners.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
             return None;
         }
         let id = ListenerId(self.next_listener);
@@ -221,6 +233,9 @@ impl World {
         let Some(Object::Listener(Listener { id, .. })) = self.objects.get(&vid) else {
             return Err("secret: this is no listener".to_owned());
         };
+        if self.outbox.host.len() >= MAX_SAID || self.queue.len() >= MAX_QUEUED {
+            return Err("secret: too many in one call".to_owned());
+        }
         match parse_secret(text) {
             Ok((count, secret)) => {
                 self.outbox.host.push(FromScript::Secret(Wanted {

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
-use moonport::ipc::frameserver::{Denied, Ended, FromFrameserver, Listen, ToFrameserver};
-use moonport::ipc::{ConnectionId, Received, RecvError, SessionId, Socket};
+use moonport::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
+use moonport::ipc::{ConnectionId, Denied, Received, RecvError, SessionId, Socket};
 use moonport::wire::a12::control::{Control, Header, Hello, Mode};
 use moonport::wire::a12::event::{External, SegmentKind};
 use moonport::wire::a12::keyroom::{self, Claim};

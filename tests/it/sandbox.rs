@@ -1,4 +1,4 @@
-//! The frameserver's walls, seen from outside, and what people are told of them.
+//! The walls around a frameserver and a script, seen from outside, and what people are told of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,34 +37,45 @@ fn line(file: &str, title: &str) -> String {
         .to_owned()
 }
 
-fn of(host: &Host, file: &str) -> std::io::Result<String> {
-    let front = host.child("moonport-frameserver");
-    fs::read_to_string(format!("/proc/{front}/{file}"))
+const FRAMESERVER: &str = "moonport-frameserver";
+const SCRIPT: &str = "moonport-script";
+
+fn of(host: &Host, role: &str, file: &str) -> std::io::Result<String> {
+    let child = host.child(role);
+    fs::read_to_string(format!("/proc/{child}/{file}"))
 }
 
 #[test]
-fn a_frameserver_has_no_rights_left() {
+fn a_frameserver_and_a_script_have_no_rights_left() {
     let host = Moonport::new().script("hello", HELLO).start();
-    let status = of(&host, "status").unwrap();
-    assert_eq!(line(&status, "NoNewPrivs:"), "1");
-    assert_eq!(line(&status, "Seccomp:"), "2", "2 is a filter");
-    assert_eq!(line(&status, "Threads:"), "1");
-    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-        assert_eq!(line(&status, capabilities).trim_start_matches('0'), "");
+    // A script has a watchdog.
+    for (role, threads) in [(FRAMESERVER, 1), (SCRIPT, 2)] {
+        let tasks = fs::read_dir(format!("/proc/{}/task", host.child(role))).unwrap();
+        let tasks: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
+        assert_eq!(tasks.len(), threads, "{role}");
+        for task in tasks {
+            let status = fs::read_to_string(task.join("status")).unwrap();
+            assert_eq!(line(&status, "NoNewPrivs:"), "1");
+            assert_eq!(line(&status, "Seccomp:"), "2", "2 is a filter");
+            for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+                assert_eq!(line(&status, capabilities).trim_start_matches('0'), "");
+            }
+        }
+        let limits = of(&host, role, "limits").unwrap();
+        for (limit, most) in [("Max core file size", "0"), ("Max processes", "0")] {
+            let values = line(&limits, limit);
+            let values: Vec<_> = values.split_whitespace().take(2).collect();
+            assert_eq!(values, [most, most], "{role}: {limit}");
+        }
     }
-    let limits = of(&host, "limits").unwrap();
-    for (limit, most) in [("Max core file size", "0"), ("Max processes", "0")] {
-        let values = line(&limits, limit);
-        let values: Vec<_> = values.split_whitespace().take(2).collect();
-        assert_eq!(values, [most, most], "{limit}");
-    }
-    // Standard error is a pipe here.
+    // A script keeps its state in files.
+    let limits = of(&host, FRAMESERVER, "limits").unwrap();
     assert!(line(&limits, "Max file size").starts_with("0 "), "{limits}");
     host.stop();
 }
 
 #[test]
-fn i8_a_frameserver_has_no_environment_and_nothing_that_it_was_not_given() {
+fn i8_children_have_no_environment_and_nothing_that_they_were_not_given() {
     // Without the mark that it is to be closed: whoever is started from now on gets it.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("left open by a careless parent");
@@ -72,24 +83,27 @@ fn i8_a_frameserver_has_no_environment_and_nothing_that_it_was_not_given() {
     let careless = rustix::io::dup(&careless).unwrap();
     let host = Moonport::new().script("hello", HELLO).start();
     drop(careless);
-    let front = host.child("moonport-frameserver");
-    let Ok(environment) = of(&host, "environ") else {
-        // Nobody but root may look into it.
-        host.stop();
-        return;
-    };
-    assert_eq!(environment, "");
-    let mut kinds = Vec::new();
-    for descriptor in fs::read_dir(format!("/proc/{front}/fd")).unwrap() {
-        let target = fs::read_link(descriptor.unwrap().path()).unwrap();
-        let target = target.display().to_string();
-        kinds.push(target.split('[').next().unwrap().to_owned());
+    // What a frameserver waits with is anonymous; standard error is a pipe, and so is, here, what a
+    // script prints to.
+    let front = ["/dev/null", "anon_inode:", "pipe:", "socket:"].as_slice();
+    let script = ["/dev/null", "pipe:", "socket:"].as_slice();
+    for (role, own) in [(FRAMESERVER, front), (SCRIPT, script)] {
+        let Ok(environment) = of(&host, role, "environ") else {
+            // Nobody but root may look into it.
+            host.stop();
+            return;
+        };
+        assert_eq!(environment, "");
+        let mut kinds = Vec::new();
+        for descriptor in fs::read_dir(format!("/proc/{}/fd", host.child(role))).unwrap() {
+            let target = fs::read_link(descriptor.unwrap().path()).unwrap();
+            let target = target.display().to_string();
+            kinds.push(target.split('[').next().unwrap().to_owned());
+        }
+        kinds.sort();
+        kinds.dedup();
+        assert_eq!(kinds, own, "{role}");
     }
-    kinds.sort();
-    kinds.dedup();
-    // What it waits with is anonymous; standard error is the pipe.
-    let own = ["/dev/null", "anon_inode:", "pipe:", "socket:"];
-    assert_eq!(kinds, own);
     host.stop();
 }
 
@@ -112,9 +126,12 @@ fn people_are_told_which_layer_denies_what() {
     ] {
         assert!(seccomp.contains(action), "{action}: {told}");
     }
-    let listener = &host.status()["listeners"][0];
-    let denied = listener["sandbox"].as_array().unwrap();
-    assert!(denied.len() >= 25 && denied.iter().all(|denied| denied["layer"].is_string()));
+    assert!(told.contains(", script hello"), "{told}");
+    let status = host.status();
+    for of in ["listeners", "scripts"] {
+        let denied = status[of][0]["sandbox"].as_array().unwrap();
+        assert!(denied.len() >= 25 && denied.iter().all(|denied| denied["layer"].is_string()));
+    }
     host.stop();
 }
 
@@ -123,8 +140,10 @@ fn the_doctor_finds_nothing_wrong_where_a_host_runs() {
     let host = Moonport::new().script("hello", HELLO).start();
     let (code, findings) = findings(host.place());
     assert_eq!(code, 0, "{findings:?}");
-    let (level, found) = &findings["frameserver"];
-    assert_eq!(level, "ok", "{found}");
+    for what in ["frameserver", "script"] {
+        let (level, found) = &findings[what];
+        assert_eq!(level, "ok", "{found}");
+    }
     let (level, found) = &findings["keystore"];
     let holder = format!("process {} has it, and answers", host.process.pid());
     assert_eq!((level.as_str(), found), ("ok", &holder));

@@ -33,12 +33,17 @@ end
 }
 
 #[test]
-fn a_pattern_without_end_costs_the_script_its_process_and_no_client() {
-    let spins = "('a'):rep(5000):find(('.-'):rep(12) .. 'b')";
+fn i12_a_function_of_the_vm_without_end_costs_the_script_its_process_and_no_client() {
+    // One instruction, of nearly half a second.
+    let spins = "local s = ('x'):rep(4e8)";
     let script = adopting()
         .replace("\"leave\"", "'spin'")
         .replace("delete_image(source)", spins);
-    let mut host = Moonport::new().script("hello", &script).start();
+    let mut host = Moonport::new()
+        .option("--handler-limit=100ms")
+        .option("--memory=1G")
+        .script("hello", &script)
+        .start();
     host.key_accept("hello", ANNA);
     let mut anna = host.client(ANNA).connect();
     anna.expect("welcome");

@@ -7,9 +7,12 @@ use mlua::MultiValue;
 use super::{Call, Entry, NOTHING, Ty, arg, entry, form, opt, ret};
 use crate::script::core::Ending;
 use crate::script::errors::Fault;
-use crate::script::text::printable;
+use crate::script::text::{cut, printable};
 
 const EXIT_SILENT: f64 = 256.0;
+
+/// The most bytes of what is said on the way out.
+const MAX_MESSAGE: usize = 4096;
 
 pub(super) const ENTRIES: &[Entry] = &[
     entry(
@@ -32,7 +35,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             NOTHING,
         )],
         warning,
-        "Writes a message to standard error, with the appl's name.",
+        "Writes a message to standard error, with the appl's name, as a line of the host's log.",
         "Control characters are dropped; nothing left: nothing written.",
     ),
     entry(
@@ -75,7 +78,7 @@ fn shutdown(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let ending = Ending {
         code: if silent { 0 } else { code as u8 },
         silent,
-        message: message(call)?,
+        message: cut(&message(call)?, MAX_MESSAGE).to_owned(),
     };
     *call.core.ending.borrow_mut() = Some(ending);
     call.answer(())
@@ -84,8 +87,7 @@ fn shutdown(call: &Call<'_>) -> Result<MultiValue, Fault> {
 fn warning(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let message = message(call)?;
     if !message.is_empty() {
-        let appl = &call.core.run.appl;
-        call.core.console.report(&format!("{appl}: {message}"));
+        call.core.warn(&message);
     }
     call.answer(())
 }

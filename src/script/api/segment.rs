@@ -3,6 +3,7 @@
 use mlua::{MultiValue, Value};
 
 use super::{Arg, Call, Entry, NOTHING, Ret, Ty, arg, entry, form, opt, ret};
+use crate::ipc::script::{Report, Severity};
 use crate::script::errors::{self, Fault};
 use crate::script::text::{MESSAGE, cut, parts};
 use crate::script::vids::{Object, Say, Vid};
@@ -216,7 +217,8 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
         Some(Object::Listener(_)) => Err(Fault::fatal(format!(
             "vid {} is a listener, not a client",
             vid.number()
-        ))),
+        ))
+        .hint("a client is the vid that accept_target returns, and the first argument of its callback")),
         Some(Object::Dead { .. }) => Err(Fault::fatal(format!("vid {} has ended", vid.number()))
             .hint("ask valid_vid(v, TYPE_FRAMESERVER) first")),
         None => Err(missing(call)),
@@ -226,8 +228,12 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
 /// V2's complaint.
 fn missing(call: &Call<'_>) -> Fault {
     let number = call.number(0).unwrap_or_default();
-    Fault::fatal(format!("vid {number} does not exist"))
-        .hint("it was deleted or never made; ask valid_vid(v) first")
+    match call.core.world.borrow().deletion(call.vid(0)) {
+        Some(place) => Fault::fatal(format!("vid {number} was deleted at {place}"))
+            .hint("forget a vid when it is deleted, or ask valid_vid(v) first"),
+        None => Fault::fatal(format!("vid {number} does not exist"))
+            .hint("it was deleted or never made; ask valid_vid(v) first"),
+    }
 }
 
 /// The vid, if it is a live segment; a warning if not.
@@ -289,9 +295,10 @@ pub(super) fn send_text(call: &Call<'_>, vid: Vid, text: &[u8]) -> i64 {
         drop(world);
         // A script need not look at `failure`; whoever wrote it should hear of a slip all the same.
         let place = errors::place(call.lua).unwrap_or_else(|| call.core.run.appl.clone());
-        call.core.console.report(&format!(
-            "{place}: {mistake}: no secret was set; give \"num:secret\", with 1 to 31 bytes of secret"
-        ));
+        let mut report = Report::new(Severity::Warning, format!("{place}: {mistake}"));
+        report.follows = Some("no secret was set".to_owned());
+        report.hint = Some("give \"num:secret\", with 1 to 31 bytes of secret".to_owned());
+        call.core.report(report);
         return -1;
     }
     let Ok(text) = std::str::from_utf8(text) else {
@@ -531,6 +538,9 @@ fn delete_image(call: &Call<'_>) -> Result<MultiValue, Fault> {
     match deleted {
         Ok(()) => call.core.set_handler(vid, None)?,
         Err(NoSuch) => return Err(missing(call)),
+    }
+    if let Some(place) = errors::place(call.lua) {
+        call.core.world.borrow_mut().remember_deletion(vid, place);
     }
     call.answer(())
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ipc::script::{ErrorMode, Request};
+use crate::ipc::script::{ErrorMode, Limits, Request};
 use crate::ipc::{SegmentId, SessionId};
 use crate::wire::a12::event::{External, SegmentKind, Target, Text};
 use std::sync::mpsc;
@@ -10,10 +10,6 @@ struct Pipe(mpsc::Sender<String>);
 impl Console for Pipe {
     fn print(&self, line: &[u8]) {
         let _ = self.0.send(String::from_utf8_lossy(line).into_owned());
-    }
-
-    fn report(&self, text: &str) {
-        let _ = self.0.send(format!("report: {text}"));
     }
 }
 
@@ -58,7 +54,7 @@ fn a_script_hears_host_and_clients_until_it_ends() {
     let (ours, theirs) = Socket::<ToScript, FromScript>::pair().unwrap();
     let (console, printed) = mpsc::channel();
     let script =
-        std::thread::spawn(move || serve(theirs, Box::new(Pipe(console)), |_| ()).unwrap());
+        std::thread::spawn(move || serve(theirs, Box::new(Pipe(console)), |_| None).unwrap());
     let run = Run {
         program,
         appl: "hello".into(),
@@ -67,8 +63,11 @@ fn a_script_hears_host_and_clients_until_it_ends() {
         state: folder.path().into(),
         temporary: folder.path().into(),
         errors: ErrorMode::Isolate,
+        limits: Limits::default(),
+        require_sandbox: false,
     };
     ours.send(&ToScript::Run(run), &[]).unwrap();
+    assert!(matches!(next(&ours), Some((FromScript::Confined(_), _))));
     let Some((FromScript::Listen(listen), _)) = next(&ours) else {
         panic!("no listener");
     };
@@ -154,7 +153,7 @@ fn without_a_host_a_script_process_ends() {
     let (ours, theirs) = Socket::<ToScript, FromScript>::pair().unwrap();
     drop(ours);
     let (console, _printed) = mpsc::channel();
-    assert_eq!(serve(theirs, Box::new(Pipe(console)), |_| ()).unwrap(), 1);
+    assert_eq!(serve(theirs, Box::new(Pipe(console)), |_| None).unwrap(), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How listeners and segments end, from our side.
 
-use super::{MAX_DEAD, NoSuch, Route, World};
+use super::{MAX_DEAD, MAX_DELETED, NoSuch, Route, World};
 use crate::ipc::ListenerId;
 use crate::ipc::link;
 use crate::ipc::script::FromScript;
@@ -25,6 +25,20 @@ impl World {
             Object::Dead { .. } => {}
         }
         Ok(())
+    }
+
+    /// Remembers where in the script a vid was deleted.
+    pub(in crate::script) fn remember_deletion(&mut self, vid: Vid, place: String) {
+        if self.deleted.len() >= MAX_DELETED {
+            self.deleted.pop_front();
+        }
+        self.deleted.push_back((vid, place));
+    }
+
+    /// Where in the script a vid was deleted, if that is remembered.
+    pub(in crate::script) fn deletion(&self, vid: Vid) -> Option<&str> {
+        let found = self.deleted.iter().rev().find(|(other, _)| *other == vid);
+        found.map(|(_, place)| place.as_str())
     }
 
     /// Ends a segment from our side; its handler hears `terminated`.

@@ -1,23 +1,30 @@
-//! What the process has from its start: the control socket, and nothing else that it could keep.
+//! What a process has from its start: the control socket, and nothing else that it could keep.
 
-use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 
-use crate::ipc::Socket;
-use crate::ipc::frameserver::{FromFrameserver, ToFrameserver};
+use rustix::fs::{Mode, OFlags};
 
 /// Takes standard input as the control socket and leaves nothing in its place.
 ///
-/// To be called before the process has opened anything. Standard output is what scripts print to,
-/// and not for us; standard error stays, for last words.
-pub(super) fn inherit() -> io::Result<Socket<FromFrameserver, ToFrameserver>> {
+/// To be called before the process has opened anything. Standard error stays, for last words.
+pub fn inherit() -> io::Result<OwnedFd> {
     rustix::io::ioctl_fionbio(rustix::stdio::stdin(), true)?;
     rustix::net::sockopt::socket_type(rustix::stdio::stdin())?;
     close_others();
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
-    Ok(Socket::from_fd(control))
+    rustix::stdio::dup2_stdin(nothing(OFlags::RDONLY)?)?;
+    Ok(control)
+}
+
+/// Gives standard output up: it is what scripts print to.
+pub fn silence() -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stdout(nothing(OFlags::WRONLY)?)?)
+}
+
+fn nothing(access: OFlags) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
 }
 
 /// Closes what the host was started with and nobody has told it of: the host passes on what is not

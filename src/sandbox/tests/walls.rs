@@ -9,7 +9,8 @@ use std::ptr;
 use libc::{c_long, c_void};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Attempt, checked};
+use super::Attempt;
+use super::attempts::checked;
 
 /// Attempts at actions of the report, by its names; some actions have more than one.
 pub(super) fn attempts(parent: Pid) -> Vec<(&'static str, Attempt)> {

@@ -1,0 +1,3 @@
+-- ends: script
+-- It does not even begin.
+while true do end

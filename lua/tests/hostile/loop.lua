@@ -1,0 +1,5 @@
+-- ends: handler error
+-- A loop that nothing leaves.
+function mischief()
+	while true do end
+end

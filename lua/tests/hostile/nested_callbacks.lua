@@ -1,0 +1,7 @@
+-- ends: restart
+function mischief()
+	local function f()
+		("x"):gsub("x", f)
+	end
+	f()
+end

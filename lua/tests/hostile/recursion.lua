@@ -1,0 +1,9 @@
+-- ends: handler error
+function mischief()
+	local function f()
+		while true do
+			pcall(f)
+		end
+	end
+	f()
+end
