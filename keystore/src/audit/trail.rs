@@ -159,7 +159,8 @@ impl Trail {
             #[cfg(test)]
             waits: 0,
         };
-        trail.sync()?;
+        // What is read may have been written by a process that was killed before it waited.
+        trail.append().and_then(|()| trail.wait())?;
         sync_directory(&trail.folder)?;
         match fs::remove_file(trail.folder.join(BEGIN_ANEW)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),

@@ -177,6 +177,9 @@ fn what(event: &Event, users: &Users) -> String {
             )
         }
         Event::RefusedMore { name, count } => format!("refused {count} more at {name}"),
+        Event::Unknown => {
+            "did something that this program does not know: it is an older one".into()
+        }
         Event::BeganAnew => "began anew: an admin said that the records before are gone".into(),
     }
 }
