@@ -53,6 +53,12 @@ fn admitted(key_number: u64, window: Option<u64>) -> Note {
     }
 }
 
+/// A file as the log has them.
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 /// The files and their bytes.
 fn files(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths: Vec<_> = fs::read_dir(state.join("audit"))
@@ -333,6 +339,8 @@ fn a_file_that_is_lost_is_told_and_the_log_goes_on_where_an_admin_says_so() {
     assert!(error.contains("begin-anew"), "{error}");
     assert!(files(&state).is_empty());
     fs::write(state.join("audit/begin-anew"), "").unwrap();
+    // It has begun once, and was killed.
+    private(&state.join("audit/00000001.jsonl"), b"");
     let mut store = opened().unwrap();
     store.apply(at(5), &ADMIN, &[accept(3, "door")]).unwrap();
     drop(store);
@@ -626,4 +634,26 @@ fn what_a_later_version_records_is_followed_and_not_cut() {
         serde_json::from_str::<Event>(later).unwrap(),
         Event::Unknown
     );
+}
+
+#[test]
+fn i6_a_file_that_was_only_just_begun_is_gone_on_with() {
+    let dir = TempDir::new().unwrap();
+    let (state, head) = some(&dir);
+    // Killed when it was made, and while its first line was written.
+    for (number, torn) in [(2, &b""[..]), (3, b"{\"v\":1,\"se")] {
+        private(&state.join(format!("audit/{number:08}.jsonl")), torn);
+        let mut store = sled(&dir, at(number));
+        store
+            .apply(at(number), &ADMIN, &[accept(number, "hall")])
+            .unwrap();
+        is_complete(&state, &mut store);
+    }
+    assert_eq!(files(&state).len(), 3);
+    assert_eq!(records(&state).unwrap().last().unwrap().seq, head.seq + 2);
+    // It is no end that was cut off.
+    let (last, _) = files(&state).pop().unwrap();
+    fs::write(&last, b"").unwrap();
+    let error = Sled::open(&state_directory(&dir), at(9)).unwrap_err();
+    assert!(error.to_string().contains("nothing was touched"), "{error}");
 }
