@@ -181,6 +181,9 @@ pub enum Event {
     RefusedMore { name: Name, count: u64 },
     /// An admin has said that the log goes on without the files that it had.
     BeganAnew,
+    /// Something that only a later version of this program knows; never written.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Event {
@@ -363,33 +366,6 @@ impl Event {
                 reference,
             },
             Note::RefusedMore { name, count } => Self::RefusedMore { name, count },
-        }
-    }
-
-    /// Whether the store is as it was before.
-    pub(crate) fn changes_nothing(&self) -> bool {
-        match self {
-            Self::Started { .. }
-            | Self::Admitted { .. }
-            | Self::Left { .. }
-            | Self::Refused { .. }
-            | Self::RefusedMore { .. }
-            | Self::BeganAnew => true,
-            Self::Accept { .. }
-            | Self::Unscope { .. }
-            | Self::Label { .. }
-            | Self::Comment { .. }
-            | Self::Expire { .. }
-            | Self::Disable { .. }
-            | Self::Enable { .. }
-            | Self::Revoke { .. }
-            | Self::Ban { .. }
-            | Self::Unban { .. }
-            | Self::Remove { .. }
-            | Self::WindowOpen { .. }
-            | Self::Enrol { .. }
-            | Self::WindowEnd { .. }
-            | Self::Guesses { .. } => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Head, Outbox, Record, Verifier, Written, file_name, numbers};
+use super::{Head, Outbox, Verifier, Written, file_name, numbers};
 use crate::StoreError;
 
 /// The end of the files.
@@ -24,6 +24,7 @@ pub(super) struct Found {
 struct Whole {
     number: u32,
     base: Head,
+    /// Each, and whether it is a note.
     records: Vec<(Head, bool)>,
     len: u64,
     /// Something follows that is no record of the chain.
@@ -144,8 +145,7 @@ fn read(path: &PathBuf, number: u32) -> io::Result<Option<Whole>> {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let whole = line.strip_suffix(b"\n").map(|line| verifier.check(line));
         let Some(Ok(record)) = whole else { break };
-        let Record { ref event, .. } = record;
-        records.push((record.head(), event.changes_nothing()));
+        records.push((record.head(), record.epoch.is_none()));
         len += line.len();
     }
     Ok(verifier.base().map(|base| Whole {

@@ -121,7 +121,7 @@ impl Trail {
         let mut found = match anew {
             false => scan::scan(&folder, outbox)?,
             true => scan::Found {
-                file: None,
+                file: super::numbers(&folder)?.pop(),
                 len: 0,
                 head: outbox.head,
                 missing: Vec::new(),
@@ -159,7 +159,8 @@ impl Trail {
             #[cfg(test)]
             waits: 0,
         };
-        trail.sync()?;
+        // What is read may have been written by a process that was killed before it waited.
+        trail.append().and_then(|()| trail.wait())?;
         sync_directory(&trail.folder)?;
         match fs::remove_file(trail.folder.join(BEGIN_ANEW)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
@@ -314,9 +315,18 @@ impl Trail {
     }
 }
 
-/// Whether an admin has said that the files are gone, and they are.
+/// Whether an admin has said that the files are gone, and they are; an empty one is what is left of
+/// having begun before.
 fn begins_anew(folder: &Path) -> io::Result<bool> {
-    Ok(folder.join(BEGIN_ANEW).exists() && super::numbers(folder)?.is_empty())
+    if !folder.join(BEGIN_ANEW).exists() {
+        return Ok(false);
+    }
+    for number in super::numbers(folder)? {
+        if fs::metadata(folder.join(file_name(number)))?.len() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn open(folder: &Path, number: u32) -> Result<File, StoreError> {

@@ -56,6 +56,12 @@ fn admitted(key_number: u64, window: Option<u64>) -> Note {
     }
 }
 
+/// A file as the log has them.
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 /// The files and their bytes.
 fn files(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths: Vec<_> = fs::read_dir(state.join("audit"))
@@ -223,7 +229,7 @@ fn happened(event: Event) -> Happened {
     Happened {
         at_ms: 1,
         by: ADMIN,
-        epoch: (!event.changes_nothing()).then_some(Epoch(1)),
+        epoch: matches!(event, Event::Remove { .. }).then_some(Epoch(1)),
         event,
     }
 }
@@ -285,6 +291,7 @@ fn i6_a_file_torn_anywhere_behind_what_is_durable_is_made_whole() {
             // The last note was not waited for.
             assert_eq!(fs::read(&file).unwrap(), good, "torn at {len}");
             assert_eq!(trail.head(), rows.outbox().head);
+            assert!(trail.waits > 0, "what was found is made durable");
         }
     }
     // What is durable cannot be torn, so somebody has cut it.
@@ -309,8 +316,8 @@ fn one_wait_for_the_disk_is_enough_for_a_change_and_its_record() {
         assert!(n > 20 || rows.outbox().lines.len() as u64 == n);
         rows.write(&mut trail, vec![happened(Event::Remove { key: key(n) })]);
     }
-    // A file that is full is waited for before the next one begins.
-    let full = || fs::read_dir(dir.path()).unwrap().count() as u32 - 1;
+    // To open it is worth a wait, and a file that is full before the next one begins.
+    let full = || fs::read_dir(dir.path()).unwrap().count() as u32;
     assert_eq!(trail.waits, full());
     for n in 200..2000 {
         rows.write(&mut trail, vec![happened(Event::Remove { key: key(n) })]);
@@ -335,6 +342,8 @@ fn a_file_that_is_lost_is_told_and_the_log_goes_on_where_an_admin_says_so() {
     assert!(error.contains("begin-anew"), "{error}");
     assert!(files(&state).is_empty());
     fs::write(state.join("audit/begin-anew"), "").unwrap();
+    // It has begun once, and was killed.
+    private(&state.join("audit/00000001.jsonl"), b"");
     let mut store = opened().unwrap();
     store.apply(at(5), &ADMIN, &[accept(3, "door")]).unwrap();
     drop(store);
@@ -607,4 +616,47 @@ fn one_who_reads_along_sees_whole_lines_only_and_goes_from_file_to_file() {
     let line = reader.next_line().unwrap().unwrap();
     verifier.check(&line.bytes).unwrap();
     assert!(!reader.is_torn());
+}
+
+#[test]
+fn what_a_later_version_records_is_followed_and_not_cut() {
+    let dir = TempDir::new().unwrap();
+    let mut rows = Rows::default();
+    let folder = dir.path().to_owned();
+    let mut trail = Trail::open(folder.clone(), &rows.outbox(), 0).unwrap();
+    trail.note(happened(Event::Unknown)).unwrap();
+    rows.write(&mut trail, vec![happened(Event::BeganAnew)]);
+    let head = trail.head();
+    drop(trail);
+    let text = fs::read_to_string(folder.join("00000001.jsonl")).unwrap();
+    assert!(text.contains("\"event\":\"unknown\""));
+    let trail = Trail::open(folder, &rows.outbox(), 0).unwrap();
+    assert_eq!(trail.head(), head);
+    let later = "{\"event\":\"flew-away\",\"to\":[1]}";
+    assert_eq!(
+        serde_json::from_str::<Event>(later).unwrap(),
+        Event::Unknown
+    );
+}
+
+#[test]
+fn i6_a_file_that_was_only_just_begun_is_gone_on_with() {
+    let dir = TempDir::new().unwrap();
+    let (state, head) = some(&dir);
+    // Killed when it was made, and while its first line was written.
+    for (number, torn) in [(2, &b""[..]), (3, b"{\"v\":1,\"se")] {
+        private(&state.join(format!("audit/{number:08}.jsonl")), torn);
+        let mut store = sled(&dir, at(number));
+        store
+            .apply(at(number), &ADMIN, &[accept(number, "hall")])
+            .unwrap();
+        is_complete(&state, &mut store);
+    }
+    assert_eq!(files(&state).len(), 3);
+    assert_eq!(records(&state).unwrap().last().unwrap().seq, head.seq + 2);
+    // It is no end that was cut off.
+    let (last, _) = files(&state).pop().unwrap();
+    fs::write(&last, b"").unwrap();
+    let error = Sled::open(&state_directory(&dir), at(9)).unwrap_err();
+    assert!(error.to_string().contains("nothing was touched"), "{error}");
 }

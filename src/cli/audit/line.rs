@@ -177,6 +177,9 @@ fn what(event: &Event, users: &Users) -> String {
             )
         }
         Event::RefusedMore { name, count } => format!("refused {count} more at {name}"),
+        Event::Unknown => {
+            "did something that this program does not know: it is an older one".into()
+        }
         Event::BeganAnew => "began anew: an admin said that the records before are gone".into(),
     }
 }
@@ -242,5 +245,60 @@ fn paint(event: &Event) -> Option<u8> {
         | Event::Remove { .. }
         | Event::Unscope { .. } => Some(33),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystore::{Actor, Change, Keystore, Memory, Note, Now, Scope};
+
+    #[test]
+    fn a_record_is_one_line_whatever_it_says_and_coloured_only_where_it_is_wanted() {
+        let now = Now {
+            wall_ms: 0,
+            boot_ms: 0,
+            boot: [0; 16],
+        };
+        let key = PublicKey::parse(&[9; 32]).unwrap();
+        let name = identity::Name::parse("hello").unwrap();
+        let mut store = Memory::new();
+        let accept = Change::Accept {
+            key,
+            scope: Scope::Any,
+            label: Some("a\u{202e}b".into()),
+            imported: false,
+        };
+        let by = Actor::Script("\u{1b}[2J".into());
+        store.apply(now, &by, &[accept]).unwrap();
+        let refused = Note::Refused {
+            name,
+            key: Some(key),
+            from: "[::1]:7".parse().unwrap(),
+            reason: Reason::TurnedAway,
+            reference: None,
+        };
+        store.note(now, refused).unwrap();
+        let lines = |color| -> Vec<String> {
+            let record = |text: &str| Record::parse(text.as_bytes()).unwrap();
+            let users = Users::default();
+            store
+                .audit()
+                .map(|text| line(&record(text), &users, color))
+                .collect()
+        };
+        assert_eq!(
+            lines(false),
+            [
+                format!(
+                    "1970-01-01 00:00:00Z  script \\u{{1b}}[2J  accepted {key} (a\\u{{202e}}b) for *"
+                ),
+                format!(
+                    "1970-01-01 00:00:00Z  host  refused {key} (a\\u{{202e}}b) at hello from [::1]:7: \
+                     turned away by the script"
+                ),
+            ]
+        );
+        assert!(lines(true).iter().all(|line| line.ends_with("\u{1b}[0m")));
     }
 }

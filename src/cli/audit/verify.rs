@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Broken, Log};
 use crate::cli::admin::Admin;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, count};
 
 /// What the log is compared with.
 struct Known {
@@ -62,11 +62,16 @@ pub(super) async fn run(
     let known_head = known.as_ref().ok().and_then(|known| known.as_ref());
     let mut seen = Seen::default();
     seen.read(state, noted, known_head.map(|known| known.head))?;
+    let uncompared = |failure: &Failure| {
+        let records = counted(&seen.verifier);
+        format!("the chain of {records} is whole, but does not go with the keystore: {failure}")
+    };
     let wrong = seen.wrong(noted, known_head);
+    let wrong = wrong.or_else(|| known.as_ref().err().map(uncompared));
     let verifier = &seen.verifier;
     if json {
         let shown = Shown {
-            ok: wrong.is_none() && known.is_ok(),
+            ok: wrong.is_none(),
             records: verifier.records(),
             files: seen.files,
             first: verifier.base().map(|base| base.seq + 1),
@@ -87,9 +92,8 @@ pub(super) async fn run(
             false => Failure::because(Exit::Failed, wrong),
         });
     }
-    let known = known?;
     if !json {
-        seen.tell(known.as_ref(), out)?;
+        seen.tell(known_head, out)?;
     }
     Ok(Exit::Done)
 }
@@ -106,6 +110,14 @@ async fn known(state: &Path) -> Result<Option<Known>, Failure> {
     };
     let head = admin.audit_head().await?;
     Ok(head.map(|head| Known { by, head }))
+}
+
+/// `1 record`, `2 records`.
+fn counted(verifier: &Verifier) -> String {
+    count(
+        u32::try_from(verifier.records()).unwrap_or(u32::MAX),
+        "record",
+    )
 }
 
 impl Seen {
@@ -174,14 +186,12 @@ impl Seen {
         let (Some(head), Some(base)) = (self.verifier.head(), self.verifier.base()) else {
             return out.line("there are no records yet");
         };
-        let records = self.verifier.records();
+        let records = counted(&self.verifier);
         let with = match known {
             Some(Known { by, .. }) => format!(", and goes with the {by}"),
             None => String::new(),
         };
-        out.line(format_args!(
-            "the chain of {records} records is whole{with}"
-        ))?;
+        out.line(format_args!("the chain of {records} is whole{with}"))?;
         if base.seq > 0 {
             out.line(format_args!(
                 "it begins with record {}; those before are not here",

@@ -274,6 +274,15 @@ async fn a_client_that_is_refused_says_what_it_can_know() {
             "{failure}"
         );
         assert!(failure.to_string().contains("our key: "), "{failure}");
+        let (_, reference) = failure
+            .to_string()
+            .split_once("moonport explain ")
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
+        assert!(
+            reference[..9].parse::<identity::Reference>().is_ok(),
+            "{failure}"
+        );
     }
 }
 
