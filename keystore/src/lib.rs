@@ -22,6 +22,9 @@
 mod change;
 mod directory;
 mod entry;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hostkeys;
 mod log;
 mod memory;

@@ -19,6 +19,21 @@ impl Memory {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// One that has this in it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn with(state: State) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
+    /// What is in it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Keystore for Memory {

@@ -112,7 +112,7 @@ pub(crate) fn assemble(
 }
 
 /// `None`: no row of ours. `Some(None)`: a sealed secret.
-fn decode(
+pub(crate) fn decode(
     key: &[u8],
     value: &[u8],
     secrets: &mut BTreeMap<WindowId, Sealed>,

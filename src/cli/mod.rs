@@ -10,6 +10,8 @@ mod connect;
 mod demo;
 mod duration;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hostkeys;
 mod key;
 mod known;

@@ -24,6 +24,8 @@ mod child;
 mod clock;
 pub mod control;
 mod fronts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hostkeys;
 mod interface;
 mod keyroom;
