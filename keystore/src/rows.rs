@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Row, State};
-use crate::{StoreError, WindowId};
+use crate::{StoreError, Window, WindowId};
 
 /// The number of the format.
 pub(crate) const FORMAT: u32 = 2;
@@ -122,7 +122,12 @@ pub(crate) fn decode(
     let public_key = |bytes| PublicKey::parse(bytes).ok();
     Some(Some(match *tag {
         KEY => Row::Key(public_key(rest)?, Some(decoded(value)?)),
-        WINDOW => Row::Window(window_id(rest)?, Some(decoded(value)?)),
+        WINDOW => {
+            let (id, window) = (window_id(rest)?, decoded::<Window>(value)?);
+            // What is done to it is done under the number that it has in itself.
+            let window = Some(window).filter(|window| window.id == id)?;
+            Row::Window(id, Some(window))
+        }
         SECRET => {
             secrets.insert(window_id(rest)?, decoded(value)?);
             return Some(None);
