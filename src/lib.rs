@@ -20,8 +20,14 @@
 pub mod cli;
 pub mod formats;
 pub mod frameserver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod ipc;
 pub mod sandbox;
 pub mod script;
 pub mod wire;
+
+#[cfg(all(fuzzing, not(debug_assertions)))]
+compile_error!("a build for fuzzing does without sealing: it is never for a release");

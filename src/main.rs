@@ -24,3 +24,6 @@ fn main() -> ExitCode {
         _ => cli::main(),
     }
 }
+
+#[cfg(fuzzing)]
+compile_error!("a library for fuzzing does without sealing: there is no program with it");

@@ -1,6 +1,8 @@
 //! The host's own keys: for each tag a ring in one file, sealed by a passphrase or not.
 
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::fmt;
 use std::fs;

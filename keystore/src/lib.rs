@@ -28,6 +28,9 @@ mod directory;
 mod entry;
 mod folder;
 mod format1;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hostkeys;
 mod log;
 mod memory;
@@ -178,6 +181,12 @@ pub trait Keystore: Send {
         }
         Ok(found)
     }
+}
+
+/// Whether two secrets are the same, as windows are found by them: for the benchmark of its time.
+#[doc(hidden)]
+pub fn same_secret(a: &Secret, b: &Secret) -> bool {
+    seal::same(a, b)
 }
 
 /// Counts the changes of a store.

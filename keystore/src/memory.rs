@@ -29,6 +29,21 @@ impl Memory {
     pub fn audit(&self) -> impl Iterator<Item = &str> {
         self.audit.lines()
     }
+
+    /// One that has this in it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn with(state: State) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
+    /// What is in it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Keystore for Memory {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Outbox;
 use crate::state::{Row, State};
-use crate::{StoreError, WindowId};
+use crate::{StoreError, Window, WindowId};
 
 /// The number of the format.
 pub(crate) const FORMAT: u32 = 2;
@@ -147,7 +147,7 @@ fn take_record(key: &[u8], value: &[u8], outbox: &mut Outbox) -> Option<()> {
 }
 
 /// `None`: no row of ours. `Some(None)`: a sealed secret.
-fn decode(
+pub(crate) fn decode(
     key: &[u8],
     value: &[u8],
     secrets: &mut BTreeMap<WindowId, Sealed>,
@@ -157,7 +157,12 @@ fn decode(
     let public_key = |bytes| PublicKey::parse(bytes).ok();
     Some(Some(match *tag {
         KEY => Row::Key(public_key(rest)?, Some(decoded(value)?)),
-        WINDOW => Row::Window(window_id(rest)?, Some(decoded(value)?)),
+        WINDOW => {
+            let (id, window) = (window_id(rest)?, decoded::<Window>(value)?);
+            // What is done to it is done under the number that it has in itself.
+            let window = Some(window).filter(|window| window.id == id)?;
+            Row::Window(id, Some(window))
+        }
         SECRET => {
             secrets.insert(window_id(rest)?, decoded(value)?);
             return Some(None);

@@ -50,7 +50,8 @@ pub(crate) fn padded(secret: &Secret) -> Zeroizing<[u8; 1 + Secret::MAX_LEN]> {
     all
 }
 
-/// Whether two secrets are the same; takes the same time whatever they are, length included.
+/// Whether two secrets are the same; takes the same time whatever they are, but for the nanosecond in
+/// which a longer one is copied.
 pub(crate) fn same(a: &Secret, b: &Secret) -> bool {
     padded(a).ct_eq(&*padded(b)).into()
 }

@@ -14,6 +14,8 @@ mod doctor;
 mod duration;
 mod exchange;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hostkeys;
 mod invite;
 mod key;

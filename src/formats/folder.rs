@@ -291,7 +291,7 @@ impl Files {
     }
 
     /// The same, as if it had been read.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn folder(&self, place: &str) -> Folder {
         let files = self.files.iter();
         let files = files.map(|(name, bytes, _)| (name.as_str(), bytes.as_slice()));

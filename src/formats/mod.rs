@@ -15,6 +15,8 @@
 pub mod arcan;
 pub mod curvecp;
 pub mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod jsonl;
 mod wireguard;
 pub mod zeromq;

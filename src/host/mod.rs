@@ -26,6 +26,8 @@ mod child;
 mod clock;
 pub mod control;
 mod fronts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile;
 mod hostkeys;
@@ -49,8 +51,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use identity::Name;
-use keystore::{Actor, HostKey, HostKeys, Keystore, Note, Ring};
+use identity::{Name, PublicKey};
+use keystore::{Actor, HostKey, HostKeys, Keystore, Note, Now, Reason, Ring, StoreError, WindowId};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -130,6 +132,20 @@ pub struct Keys {
     pub tag: Name,
     /// Those that answer.
     pub ring: Ring<HostKey>,
+}
+
+/// Why a key may not come in for a name, if it knows the required secret, beside which this window
+/// may be open: for the benchmark of its time.
+#[doc(hidden)]
+pub fn refusal(
+    keystore: &dyn Keystore,
+    now: Now,
+    name: &Name,
+    key: &PublicKey,
+    window: Option<WindowId>,
+) -> Result<Option<Reason>, StoreError> {
+    let secret = Some(admit::Use::Required(window));
+    Ok(admit::which_way(keystore, now, name, key, secret)?.err())
 }
 
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.

@@ -13,6 +13,8 @@
 
 pub mod admin;
 pub mod frameserver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod link;
 mod listener;
 pub mod script;

@@ -178,9 +178,9 @@ impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
             return Err(RecvError::Garbage);
         }
         let bytes = bytes.get_mut(..got.bytes).ok_or(RecvError::Garbage)?;
-        let message = match postcard::take_from_bytes(bytes) {
-            Ok((message, [])) => Ok(Received::Message(message, descriptors)),
-            _ => Err(RecvError::Garbage),
+        let message = match decode(bytes) {
+            Some(message) => Ok(Received::Message(message, descriptors)),
+            None => Err(RecvError::Garbage),
         };
         // Only what came: wiping all of the buffer would cost more than the rest.
         bytes.zeroize();
@@ -202,7 +202,7 @@ impl<Out, In> AsRawFd for Socket<Out, In> {
 
 /// The bytes of a message, if they are not too many. There may be secrets in them: the buffer has
 /// its full size from the start, so that growing leaves no copy behind that is not wiped.
-fn encode(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn encode(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
     let size = postcard::experimental::serialized_size(message).ok()?;
     if size > MAX_MESSAGE {
         return None;
@@ -211,6 +211,14 @@ fn encode(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
     let used = postcard::to_slice(message, &mut bytes).ok()?.len();
     bytes.truncate(used);
     Some(bytes)
+}
+
+/// The message of bytes, all of them.
+pub(super) fn decode<In: DeserializeOwned>(bytes: &[u8]) -> Option<In> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Some(message),
+        _ => None,
+    }
 }
 
 /// A socket that is neither bound nor connected yet.

@@ -11,6 +11,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use packet::checksum;
 pub use packet::{Packet, Received, Record, Unwanted};
 pub use segment::SegmentKind;
 

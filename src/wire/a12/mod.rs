@@ -12,12 +12,16 @@
 mod cipher;
 pub mod control;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod initiator;
 pub mod keyroom;
 mod keys;
 mod line;
 mod listener;
+#[cfg(any(test, fuzzing))]
+mod null;
 mod packet;
 mod peer;
 mod session;

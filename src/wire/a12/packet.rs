@@ -223,6 +223,10 @@ impl Direction {
 
     /// Nothing of a packet is used before this.
     fn verify(&mut self, tag: &[u8; TAG], sequence: u64) -> Result<(), Violation> {
+        #[cfg(any(test, fuzzing))]
+        if super::null::is_on() {
+            return self.number(sequence);
+        }
         if !bool::from(self.tag().ct_eq(tag)) {
             return Err(Violation::Tag);
         }
@@ -253,6 +257,10 @@ pub(super) fn first_tag(keys: &StageKeys, packet: &[u8; CONTROL_PACKET]) -> Choi
     let mut expected = [0; FIRST_TAG];
     mac.update(covered).finalize_xof().fill(&mut expected);
     mac.zeroize();
+    #[cfg(any(test, fuzzing))]
+    if super::null::is_on() {
+        return Choice::from(1);
+    }
     expected.ct_eq(tag)
 }
 

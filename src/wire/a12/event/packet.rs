@@ -165,7 +165,7 @@ impl Record {
 }
 
 /// Marks the layout's version more than it checks anything: only the last bytes have influence.
-pub(super) fn checksum(record: &[u8; Record::SIZE]) -> u16 {
+pub(in crate::wire::a12) fn checksum(record: &[u8; Record::SIZE]) -> u16 {
     let sum = record
         .iter()
         .fold(0_u16, |sum, &byte| (sum >> 1).wrapping_add(u16::from(byte)));

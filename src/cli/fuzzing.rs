@@ -1,0 +1,26 @@
+//! What a fuzzer calls: any text as each of the words of the command line.
+#![expect(clippy::unwrap_used, reason = "a fuzzer is told by a panic")]
+
+use super::address::{Address, Server};
+use super::duration;
+
+/// A duration, and whom to connect to.
+pub(crate) fn word(text: &str) {
+    if let Ok(length) = duration::parse(text) {
+        assert!(!length.is_zero());
+        let seconds = length.as_secs().to_string();
+        if let Ok(again) = duration::parse(&seconds) {
+            assert_eq!(again, length);
+        }
+        duration::text(length);
+    }
+    match text.parse() {
+        Ok(Server::Address(address)) => {
+            let again: Address = address.to_string().parse().unwrap();
+            assert_eq!(again, address);
+        }
+        Ok(Server::Tag(tag)) => assert_eq!(text.strip_prefix('@'), Some(tag.as_str())),
+        // It is told to a person.
+        Err(error) => drop(error.to_string()),
+    }
+}
