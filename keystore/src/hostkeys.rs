@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::HostKeyDeed;
 use crate::directory::{self, Directory, OpenError};
 use crate::sealed::{self, Kdf, Passphrase, SealError, UnsealError};
 use format::Kept;
@@ -284,6 +285,21 @@ pub enum HostKeyChange {
         /// What they will be sealed by.
         new: Passphrase,
     },
+}
+
+impl HostKeyChange {
+    /// What it comes to, for the log.
+    pub fn deed(&self) -> HostKeyDeed {
+        match self {
+            Self::New { private: None, .. } => HostKeyDeed::New,
+            Self::New { .. } => HostKeyDeed::Imported,
+            Self::Rotate { .. } => HostKeyDeed::Rotated,
+            Self::Retire { .. } => HostKeyDeed::Retired,
+            Self::Seal { .. } => HostKeyDeed::Sealed,
+            Self::Unseal { .. } => HostKeyDeed::Unsealed,
+            Self::Reseal { .. } => HostKeyDeed::Resealed,
+        }
+    }
 }
 
 /// Why keys were not read or changed.

@@ -62,7 +62,7 @@ pub use hostkeys::{
     Stored,
 };
 pub use memory::Memory;
-pub use note::{Farewell, Note, Reason};
+pub use note::{Farewell, HostKeyDeed, Note, Reason};
 pub use sled_store::Sled;
 pub use window::{Origin, Window, WindowEnd, WindowId};
 

@@ -103,7 +103,7 @@ impl Keystore for Memory {
         }
         self.audit.add(Happened {
             at_ms: now.wall_ms,
-            by: Actor::Host,
+            by: note.by(),
             epoch: None,
             event: Event::of_note(note, &self.state),
         })

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use identity::{Name, PublicKey, Reference};
 use serde::{Deserialize, Serialize};
 
-use crate::{Denied, WindowId};
+use crate::{Actor, Denied, WindowId};
 
 /// Something to be remembered. It is written with the next change or some seconds later, so a
 /// crash may take the last ones; nothing waits for them.
@@ -17,6 +17,24 @@ pub enum Note {
         pid: u32,
         /// Its version.
         version: String,
+    },
+    /// A backup was put in the place of what was there.
+    Restored {
+        /// Who did it.
+        by: Actor,
+        /// When the backup was made, wall clock, ms since 1970.
+        made_ms: u64,
+    },
+    /// One of the host's own keys was changed.
+    HostKey {
+        /// Who did it.
+        by: Actor,
+        /// Under which tag it is.
+        tag: Name,
+        /// What was done.
+        change: HostKeyDeed,
+        /// The current key after it.
+        key: PublicKey,
     },
     /// A key was let in; its entry then says when it was seen last.
     Admitted {
@@ -62,6 +80,55 @@ pub enum Note {
         /// How many.
         count: u64,
     },
+}
+
+impl Note {
+    /// Whose doing it was.
+    pub(crate) fn by(&self) -> Actor {
+        match self {
+            Self::Restored { by, .. } | Self::HostKey { by, .. } => by.clone(),
+            Self::Started { .. }
+            | Self::Admitted { .. }
+            | Self::Left { .. }
+            | Self::Refused { .. }
+            | Self::RefusedMore { .. } => Actor::Host,
+        }
+    }
+}
+
+/// What was done to a host key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeyDeed {
+    /// Made.
+    New,
+    /// Taken over from elsewhere.
+    Imported,
+    /// Rotated: another key is the current one.
+    Rotated,
+    /// The previous key was forgotten.
+    Retired,
+    /// Sealed by a passphrase.
+    Sealed,
+    /// Kept unsealed from now on.
+    Unsealed,
+    /// Sealed by another passphrase.
+    Resealed,
+}
+
+impl HostKeyDeed {
+    /// A few words for people: what the key was then.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::New => "made",
+            Self::Imported => "taken over",
+            Self::Rotated => "rotated",
+            Self::Retired => "rid of its previous key",
+            Self::Sealed => "sealed",
+            Self::Unsealed => "unsealed",
+            Self::Resealed => "sealed by another passphrase",
+        }
+    }
 }
 
 /// Why somebody was refused.

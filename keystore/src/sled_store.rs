@@ -161,7 +161,7 @@ impl Keystore for Sled {
         }
         self.disk.trail.note(Happened {
             at_ms: now.wall_ms,
-            by: Actor::Host,
+            by: note.by(),
             epoch: None,
             event: Event::of_note(note, &self.state),
         })

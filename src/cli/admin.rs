@@ -8,7 +8,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey};
 use keystore::audit::Head;
 use keystore::{
-    Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed,
+    Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed, Note,
     OpenWindow, Sled, Window,
 };
 use tokio::time::timeout;
@@ -264,8 +264,22 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             rehearsal,
         } => {
             let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
+            let deed = change.deed();
             let changed = kept.change(&tag, now.wall_ms, change, rehearsal);
-            FromHost::HostKeyChanged(changed.or_exit(Exit::Keystore)?.0)
+            let (listed, _) = changed.or_exit(Exit::Keystore)?;
+            if !rehearsal {
+                let note = Note::HostKey {
+                    by,
+                    tag,
+                    change: deed,
+                    key: listed.ring.current,
+                };
+                store
+                    .note(now, note)
+                    .and_then(|()| store.settle(now))
+                    .or_exit(Exit::Keystore)?;
+            }
+            FromHost::HostKeyChanged(listed)
         }
         ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say.

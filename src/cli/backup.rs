@@ -5,12 +5,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use identity::PublicKey;
 use keystore::backup::{self, BackupError, Manifest};
 use keystore::sealed::Kdf;
-use keystore::{Denied, Directory, Entry, Keystore, Now, Sled};
+use keystore::{Actor, Denied, Directory, Entry, Keystore, Note, Now, Sled};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -21,7 +20,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::key::agreed;
 use super::output::{Output, count, printable};
 use super::passphrase::{self, FLAGS};
-use super::{duration, rooms};
+use super::{moment, rooms};
 
 /// Writes a backup; beside a host that runs, too.
 pub(super) async fn backup(args: Backup, state: &Path, out: &Output) -> Result<Exit, Failure> {
@@ -109,7 +108,7 @@ pub(super) async fn restore(args: Restore, state: &Path, out: &Output) -> Result
         backup::read(open()?, &passphrase, &new.path).map_err(|error| unfit(error, &place))?;
 
     let now = rooms::now();
-    let restored = known(&new.path, now)?;
+    let restored = known(&new.path, now, manifest.made_ms)?;
     // A store that cannot be read is what backups are for.
     let present = Sled::open(&held, now).map(|store| store.entries());
     let present = match present {
@@ -123,7 +122,7 @@ pub(super) async fn restore(args: Restore, state: &Path, out: &Output) -> Result
     if !args.json.json {
         out.line(format_args!(
             "{place} was made {}, and holds {}",
-            ago(manifest.made_ms, now),
+            moment::distance(manifest.made_ms, now.wall_ms),
             count_keys(manifest.keys)
         ))?;
         difference.tell(out)?;
@@ -167,10 +166,16 @@ fn told(
     Ok(Exit::Done)
 }
 
-/// The keys of a keystore that was just unpacked, all of it checked.
-fn known(folder: &Path, now: Now) -> Result<Vec<Entry>, Failure> {
+/// The keys of a keystore that was just unpacked, all of it checked. Its log says from now on that
+/// it was restored.
+fn known(folder: &Path, now: Now, made_ms: u64) -> Result<Vec<Entry>, Failure> {
     let directory = Directory::open(folder).or_exit(Exit::Keystore)?;
-    let store = Sled::open(&directory, now).or_exit(Exit::Keystore)?;
+    let mut store = Sled::open(&directory, now).or_exit(Exit::Keystore)?;
+    let by = Actor::User(rustix::process::geteuid().as_raw());
+    store
+        .note(now, Note::Restored { by, made_ms })
+        .and_then(|()| store.settle(now))
+        .or_exit(Exit::Keystore)?;
     store.entries().or_exit(Exit::Keystore)
 }
 
@@ -312,12 +317,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     File::open(parent)?.sync_all()
-}
-
-/// How long ago that was.
-fn ago(then_ms: u64, now: Now) -> String {
-    let age = Duration::from_millis(now.wall_ms.saturating_sub(then_ms));
-    format!("{} ago", duration::text(age))
 }
 
 fn count_keys(keys: u64) -> String {

@@ -248,7 +248,7 @@ fn example(byte: u8, scopes: &[&str], standing: keystore::Standing) -> Entry {
         added: Added {
             at_ms: 12,
             how: How::Named,
-            by: Actor::User(1000),
+            by: Actor::User(4_000_000_000),
         },
         expires_ms: None,
         seen: None,

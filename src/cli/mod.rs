@@ -31,6 +31,7 @@ mod secret;
 mod server;
 mod status;
 mod terminal;
+mod users;
 mod window;
 
 use std::future::Future;

@@ -18,6 +18,47 @@ pub(super) enum Until {
     At(u64),
 }
 
+/// Since when, or until when, something has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// So long before now.
+    Ago(Duration),
+    /// At this moment: wall clock, ms since 1970.
+    At(u64),
+}
+
+/// Why a text is no [`When`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a time is a date (2026-11-21), a date and time (2026-11-21T10:30Z), or so long ago: 90s, 10m, 2h, 1d"
+)]
+pub(super) struct WhenError;
+
+impl When {
+    /// Wall clock, ms since 1970.
+    pub(super) fn at_ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::At(ms) => ms,
+            Self::Ago(time) => {
+                now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = WhenError;
+
+    fn from_str(text: &str) -> Result<Self, WhenError> {
+        if !digits(text)
+            && let Ok(time) = duration::parse(text)
+        {
+            return Ok(Self::Ago(time));
+        }
+        parse(text).map(Self::At).ok_or(WhenError)
+    }
+}
+
 /// Why a text is no [`Until`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
@@ -73,7 +114,8 @@ fn parse(text: &str) -> Option<u64> {
     u64::try_from(ms).ok()
 }
 
-/// `HH:MM:SS`, perhaps with a fraction, and `Z` or an offset, as seconds of the day in UTC.
+/// `HH:MM` or `HH:MM:SS`, perhaps with a fraction, and `Z` or an offset, as seconds of the day in
+/// UTC.
 fn seconds(text: &str) -> Option<i64> {
     let (clock, offset) = match text.strip_suffix(['Z', 'z']) {
         Some(clock) => (clock, 0),
@@ -95,7 +137,10 @@ fn seconds(text: &str) -> Option<i64> {
         Some(_) => return None,
         None => clock,
     };
-    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+    let [hour, minute, second] = match clock.len() {
+        5 => numbers(clock, ':', [2, 2]).map(|[hour, minute]| [hour, minute, 0])?,
+        _ => numbers(clock, ':', [2, 2, 2])?,
+    };
     (hour < 24 && minute < 60 && second < 60)
         .then_some(hour * HOUR + minute * MINUTE + second - offset)
 }
@@ -202,6 +247,12 @@ mod tests {
         assert_eq!(at("2027-01-31T18:00:00Z"), Some(1_801_418_400));
         assert_eq!(at("2027-01-31T20:00:00.5+02:00"), Some(1_801_418_400));
         assert_eq!(at("2027-01-31t13:30:00-04:30"), Some(1_801_418_400));
+        assert_eq!(at("2027-01-31 18:00Z"), Some(1_801_418_400));
+        let hours = Duration::from_secs(7200);
+        assert_eq!("2h".parse(), Ok(When::Ago(hours)));
+        assert_eq!(When::Ago(hours).at_ms(7_200_005), 5);
+        assert_eq!("1970-01-02".parse(), Ok(When::At(86_400_000)));
+        assert_eq!("1970".parse::<When>(), Err(WhenError));
         assert_eq!("never".parse(), Ok(Until::Never));
         let month = Duration::from_secs(30 * 86400);
         assert_eq!("30d".parse(), Ok(Until::In(month)));
@@ -223,7 +274,6 @@ mod tests {
             "2027-01-31T18:00:00",
             "2027-01-31T24:00:00Z",
             "2027-01-31T18:60:00Z",
-            "2027-01-31T18:00Z",
             "2027-01-31T18:00:00.Z",
             "2027-01-31T18:00:00+25:00",
             "+027-01-31",

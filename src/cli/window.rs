@@ -134,7 +134,7 @@ fn example(id: u64, name: &str, ended: Option<WindowEnd>) -> Window {
     let now = rooms::now();
     Window {
         label: None,
-        by: keystore::Actor::User(1000),
+        by: keystore::Actor::User(4_000_000_000),
         id: WindowId(id),
         name: identity::Name::parse(name).unwrap(),
         origin: Origin::Admin,

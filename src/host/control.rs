@@ -162,7 +162,7 @@ impl Host {
                 tag,
                 change,
                 rehearsal,
-            } => self.change_host_key(tag, change, rehearsal, reply),
+            } => self.change_host_key(by, tag, change, rehearsal, reply),
             ToHost::Status => self.store.read(|keystore, _| {
                 let highest = keystore.highest_wall_ms();
                 Box::new(move |host: &mut Self| {

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use identity::{Name, PublicKey};
-use keystore::{HostKeyChange, HostKeys};
+use keystore::{Actor, HostKeyChange, HostKeys, Note};
 
 use super::Host;
 use super::clock::Clock;
@@ -77,19 +77,13 @@ impl Host {
     /// has finished with those who came earlier.
     pub(super) fn change_host_key(
         &mut self,
+        by: Actor,
         tag: Name,
         change: HostKeyChange,
         rehearsal: bool,
         reply: Reply,
     ) {
-        let done = match change {
-            HostKeyChange::New { .. } => "made",
-            HostKeyChange::Rotate { .. } => "rotated",
-            HostKeyChange::Retire { .. } => "rid of its previous key",
-            HostKeyChange::Seal { .. } => "sealed",
-            HostKeyChange::Unseal { .. } => "unsealed",
-            HostKeyChange::Reseal { .. } => "sealed by another passphrase",
-        };
+        let deed = change.deed();
         let ours = !rehearsal && tag == self.hostkeys.tag;
         let rotation = u32::from(ours && matches!(change, HostKeyChange::Rotate { .. }));
         self.hostkeys.rotations += rotation;
@@ -101,7 +95,13 @@ impl Host {
                 let listed = changed.map(|(listed, ring)| {
                     if !rehearsal {
                         let key = listed.ring.current;
-                        tracing::info!(%tag, %key, "host key {done} by an admin");
+                        tracing::info!(%tag, %key, "host key {} by an admin", deed.describe());
+                        host.store.note(Note::HostKey {
+                            by,
+                            tag,
+                            change: deed,
+                            key,
+                        });
                     }
                     if ours {
                         host.keyroom.replace(ring);

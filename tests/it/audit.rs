@@ -164,7 +164,7 @@ fn every_refusal_can_be_explained_by_the_reference_that_the_client_is_shown() {
     let key = bad.public();
     assert_eq!(
         told,
-        format!("1970-01-01 00:16:40Z  user 4000000000  banned {key} (bads laptop)\n")
+        format!("1970-01-01T00:16:40Z  user 4000000000  banned {key} (bads laptop)\n")
     );
     host.stop();
 }

@@ -88,6 +88,9 @@ fn what_cannot_be_restored_leaves_the_keystore_as_it_is() {
     assert_eq!(keys(&state), 2);
     output(moonport(&state, ["restore", path, &words, "--yes"]));
     assert_eq!(keys(&state), 1);
+    let log = String::from_utf8(output(moonport(&state, ["audit", "show"]))).unwrap();
+    assert!(log.contains("restored a backup of"), "{log}");
+    output(moonport(&state, ["audit", "verify"]));
     // And a host works with it.
     let host = place.start();
     host.client(ANNA).connect().expect("welcome");

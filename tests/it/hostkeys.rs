@@ -275,6 +275,11 @@ fn a_rotation_answers_those_who_know_the_old_key_by_it_and_newcomers_by_the_new_
     connects(&host, ANNA, &old).expect("welcome");
 
     host.admin(["key", "host", "rotate", "--overlap", "30d"]);
+    let log = host.admin(["audit", "show", "--kind", "host-key"]);
+    assert!(
+        log.contains("changed host key default") && log.contains("rotated"),
+        "{log}"
+    );
     host.process.expect("rotated");
     let new = host.place().host_key();
     assert_ne!(old, new);

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::text;
 use crate::state::State;
-use crate::{Change, Farewell, How, Note, OpenWindow, Origin, Reason, Scope, WindowEnd, WindowId};
+use crate::{
+    Change, Farewell, HostKeyDeed, How, Note, OpenWindow, Origin, Reason, Scope, WindowEnd,
+    WindowId,
+};
 
 /// What happened. `label` is what the key, or the window, was called then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +140,15 @@ pub enum Event {
     },
     /// A host has begun to work.
     Started { pid: u32, version: String },
+    /// A backup was put in the place of what was there.
+    Restored { made_ms: u64 },
+    /// One of the host's own keys was changed.
+    HostKey {
+        tag: Name,
+        change: HostKeyDeed,
+        #[serde(with = "text")]
+        key: PublicKey,
+    },
     /// A key was let in.
     Admitted {
         name: Name,
@@ -314,6 +326,10 @@ impl Event {
     pub(crate) fn of_note(note: Note, state: &State) -> Self {
         match note {
             Note::Started { pid, version } => Self::Started { pid, version },
+            Note::Restored { made_ms, .. } => Self::Restored { made_ms },
+            Note::HostKey {
+                tag, change, key, ..
+            } => Self::HostKey { tag, change, key },
             Note::Admitted {
                 name,
                 key,

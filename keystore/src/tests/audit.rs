@@ -543,6 +543,12 @@ fn every_record_is_read_as_it_was_written() {
             pid: 1,
             version: "1".into(),
         },
+        Event::Restored { made_ms: 7 },
+        Event::HostKey {
+            tag: name.clone(),
+            change: HostKeyDeed::Rotated,
+            key,
+        },
         Event::Admitted {
             name: name.clone(),
             key,

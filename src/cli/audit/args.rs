@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use identity::{Name, Reference};
 use keystore::audit::Hash;
 
-use super::time::{self, When};
 use crate::cli::args::Json;
+use crate::cli::moment::When;
 
 /// What happened: every change and who made it, who came and who was refused.
 #[derive(Debug, Subcommand)]
@@ -55,10 +55,10 @@ pub(crate) enum Audit {
 #[derive(Debug, Args)]
 pub(crate) struct Wanted {
     /// Not before: 2026-11-21, 2026-11-21T10:30Z (UTC), or so long ago: 90s, 10m, 2h, 1d
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME")]
     pub(super) since: Option<When>,
     /// Before
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME")]
     pub(super) until: Option<When>,
     /// About this key: its label then, its beginning, or all of it
     #[arg(long, value_name = "KEY")]

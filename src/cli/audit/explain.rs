@@ -7,8 +7,9 @@ use keystore::Reason;
 use keystore::audit::{Event, Line, Record};
 use serde_json::{Value, json};
 
-use super::{Explain, Log, line, time};
+use super::{Explain, Log, line};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::moment;
 use crate::cli::output::{Output, printable};
 
 /// A refusal, and what to say of it.
@@ -80,7 +81,7 @@ impl Refusal {
             Some(key) => format!("the key {}", line::named(key, label)),
             None => "somebody who got as far as claiming no key".to_owned(),
         };
-        let when = time::text(record.at_ms);
+        let when = moment::text(record.at_ms);
         let short = line::short(*reason);
         let what = format!("{when}: {name} refused {who}, from {source}: {short}.");
         let why = paragraph(*reason, name, key.as_ref());

@@ -6,10 +6,9 @@ use identity::PublicKey;
 use keystore::audit::{Event, Record};
 use keystore::{Farewell, Reason, WindowEnd};
 
-use super::time;
-use super::users::Users;
-use crate::cli::duration;
 use crate::cli::output::{count, printable};
+use crate::cli::users::Users;
+use crate::cli::{duration, moment};
 
 /// When, who, what.
 pub(super) fn line(record: &Record, users: &Users, color: bool) -> String {
@@ -19,7 +18,7 @@ pub(super) fn line(record: &Record, users: &Users, color: bool) -> String {
         _ => text,
     };
     let who = printable(&users.name(&record.by));
-    format!("{}  {who}  {text}", time::text(record.at_ms))
+    format!("{}  {who}  {text}", moment::text(record.at_ms))
 }
 
 /// What happened, in a few words.
@@ -69,7 +68,7 @@ fn what(event: &Event, users: &Users) -> String {
             label,
             expires_ms: Some(ms),
         } => {
-            format!("lets {} expire at {}", named(key, label), time::text(*ms))
+            format!("lets {} expire at {}", named(key, label), moment::text(*ms))
         }
         Event::Expire {
             key,
@@ -123,6 +122,10 @@ fn what(event: &Event, users: &Users) -> String {
             ..
         } => format!("wrong guesses at window {window} of {name} so far: {guesses}"),
         Event::Started { pid, version } => format!("started: version {version}, process {pid}"),
+        Event::Restored { made_ms } => format!("restored a backup of {}", moment::text(*made_ms)),
+        Event::HostKey { tag, change, key } => {
+            format!("changed host key {tag}, {key}: it is {}", change.describe())
+        }
         Event::Admitted {
             name,
             key,
@@ -291,10 +294,10 @@ mod tests {
             lines(false),
             [
                 format!(
-                    "1970-01-01 00:00:00Z  script \\u{{1b}}[2J  accepted {key} (a\\u{{202e}}b) for *"
+                    "1970-01-01T00:00:00Z  script \\u{{1b}}[2J  accepted {key} (a\\u{{202e}}b) for *"
                 ),
                 format!(
-                    "1970-01-01 00:00:00Z  host  refused {key} (a\\u{{202e}}b) at hello from [::1]:7: \
+                    "1970-01-01T00:00:00Z  host  refused {key} (a\\u{{202e}}b) at hello from [::1]:7: \
                      turned away by the script"
                 ),
             ]

@@ -4,8 +4,6 @@
 mod args;
 mod explain;
 mod line;
-mod time;
-mod users;
 mod verify;
 mod wanted;
 
@@ -20,9 +18,9 @@ use keystore::audit::{Fault, Line, Reader, Record, Verifier};
 
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Output, tell};
+use super::users::Users;
 pub(super) use args::{Audit, Explain};
 pub(super) use explain::run as explain;
-use users::Users;
 use wanted::Filter;
 
 pub(super) async fn run(command: Audit, state: &Path, out: &Output) -> Result<Exit, Failure> {

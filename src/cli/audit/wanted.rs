@@ -19,8 +19,8 @@ impl<'a> Filter<'a> {
         let now_ms = rooms::now().wall_ms;
         Self {
             wanted,
-            since_ms: wanted.since.map_or(0, |when| when.ms(now_ms)),
-            until_ms: wanted.until.map_or(u64::MAX, |when| when.ms(now_ms)),
+            since_ms: wanted.since.map_or(0, |when| when.at_ms(now_ms)),
+            until_ms: wanted.until.map_or(u64::MAX, |when| when.at_ms(now_ms)),
         }
     }
 
@@ -58,7 +58,7 @@ fn is_key(wanted: &str, key: Option<&str>, label: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::audit::time::When;
+    use crate::cli::moment::When;
     use serde_json::json;
 
     fn nothing() -> Wanted {

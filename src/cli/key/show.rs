@@ -11,6 +11,7 @@ use crate::cli::admin::Admin;
 use crate::cli::args::OneKey;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, printable};
+use crate::cli::users::Users;
 use crate::cli::{moment, named};
 use crate::ipc::admin::SessionStatus;
 
@@ -91,7 +92,7 @@ fn rows(
 
 /// Who let a key in, and by what.
 fn added_by(entry: &Entry, windows: &[Window]) -> String {
-    let by = printable(&entry.added.by.to_string());
+    let by = printable(&Users::of_this_machine().name(&entry.added.by));
     match entry.added.how {
         How::Named => format!("{by}, who named it"),
         How::Imported => format!("{by}, from a file"),

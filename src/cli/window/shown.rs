@@ -1,5 +1,6 @@
 //! Windows in rows, and all about one.
 
+use crate::cli::users::Users;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -18,6 +19,7 @@ pub(super) fn list(windows: &[Window], json: bool, out: &Output) -> Result<(), F
     if windows.is_empty() && out.terminal {
         return out.line("no windows are open; `moonport window open NAME` opens one");
     }
+    let users = Users::of_this_machine();
     let rows: Vec<_> = windows
         .iter()
         .map(|window| {
@@ -27,7 +29,7 @@ pub(super) fn list(windows: &[Window], json: bool, out: &Output) -> Result<(), F
                 printable(window.label.as_deref().unwrap_or_default()),
                 format!("{} of {}", window.enrolled.len(), window.count),
                 state(window),
-                printable(&window.by.to_string()),
+                printable(&users.name(&window.by)),
             ]
         })
         .collect();
@@ -62,6 +64,7 @@ pub(super) fn lines(window: &Window, keys: &[Entry]) -> Vec<String> {
         .as_deref()
         .map_or_else(|| "-".into(), printable);
     let opened = window.opened.wall_ms;
+    let users = Users::of_this_machine();
     let mut rows = vec![
         ("window", window.id.to_string()),
         ("name", window.name.to_string()),
@@ -73,7 +76,7 @@ pub(super) fn lines(window: &Window, keys: &[Entry]) -> Vec<String> {
                 "{} ({}) by {}",
                 moment::text(opened),
                 moment::distance(opened, now_ms),
-                printable(&window.by.to_string())
+                printable(&users.name(&window.by))
             ),
         ),
         ("guesses", guesses(window)),
@@ -301,14 +304,14 @@ mod tests {
             added: Added {
                 at_ms: now_ms(),
                 how: How::Window(window.id),
-                by: Actor::User(1000),
+                by: Actor::User(4_000_000_000),
             },
             expires_ms: None,
             seen: None,
         };
         let text = lines(&window, &[entry]).join("\n");
         for part in [
-            "by user 1000",
+            "by user 4000000000",
             "12 of 200",
             "1 of 2",
             &format!("{key} (laptop) {}, 0 s ago", key.fingerprint()),

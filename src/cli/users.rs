@@ -37,7 +37,7 @@ impl Users {
         Self(users)
     }
 
-    /// Who did something.
+    /// Who did something, as people call them; a number where this machine knows no name.
     pub(super) fn name(&self, actor: &Actor) -> String {
         match actor {
             Actor::User(number) => match self.0.get(number) {
