@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use chacha20::ChaCha8Rng;
 use identity::{Name, PublicKey, Secret};
 use keystore::{
-    Actor, Change, Directory, HostKeyChange, HostKeys, Keystore, Memory, OpenWindow, Origin, Scope,
-    Window, WindowId,
+    Actor, Change, Directory, Farewell, HostKeyChange, HostKeys, Keystore, Memory, OpenWindow,
+    Origin, Scope, Window, WindowId,
 };
 use rand_core::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::child::{Child, Did};
 use super::fronts::Front;
 use super::roll::{Session, Stage};
+use super::store::News;
 use super::windows::Required;
 use super::{Clock, Event, FrontId, Host, Keys, Options, ScriptId};
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, ToFrameserver};
@@ -732,5 +733,26 @@ fn i2_guesses_that_are_made_up_only_shut_the_window() {
         (0..8).for_each(|_| world.connect());
         let windows = world.stored().await;
         assert!(windows[0].enrolled.is_empty());
+    });
+}
+
+#[test]
+fn i5_a_host_that_cannot_hear_its_store_lets_nobody_in_and_keeps_nobody() {
+    with_world(1, async |mut world| {
+        world.settle().await;
+        world.host.hear_store(News::Blind);
+        let other = world.host.sessions.get(world.other).map(|it| it.stage);
+        assert_eq!(other, Some(Stage::Ending(Farewell::Revoked)));
+        for _ in 0..30 {
+            world.connect();
+            world.settle().await;
+        }
+        assert!(world.admitted.is_empty(), "somebody came in unseen");
+        world.host.hear_store(News::Unheard);
+        for _ in 0..30 {
+            world.connect();
+            world.settle().await;
+        }
+        assert!(!world.admitted.is_empty(), "nobody comes in any more");
     });
 }
