@@ -72,7 +72,7 @@ mod tests {
                 .unwrap()
         };
         let alice = SecretKey::from_bytes(hex(
-            "77076d0a7318a57d3c16c17251b26645df4c5c8c2c5fb8b6e0d8b8c5a3e5b0a2",
+            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
         ));
         let bob = SecretKey::from_bytes(hex(
             "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
@@ -80,6 +80,10 @@ mod tests {
         let ours = alice.agree(&bob.public().unwrap());
         let theirs = bob.agree(&alice.public().unwrap());
         assert_eq!(ours.as_bytes(), theirs.as_bytes());
+        assert_eq!(
+            ours.as_bytes(),
+            &hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
+        );
         assert_eq!(
             bob.public().unwrap().as_bytes(),
             &hex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")

@@ -7,6 +7,7 @@
 pub mod a12;
 pub mod codec;
 pub mod crypto;
+pub mod nacl;
 
 use std::time::Instant;
 
