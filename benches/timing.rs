@@ -25,11 +25,11 @@ use moonport::host;
 use moonport::wire::a12::control::Control;
 use moonport::wire::a12::keyroom::Claim;
 use moonport::wire::a12::{
-    ControlBody, Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet, Role, Rounds,
-    SecretId, StageKeys,
+    Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet, Role, Rounds, SecretId,
+    StageKeys,
 };
 use moonport::wire::crypto::SecretKey;
-use moonport::wire::{Input, Protocol};
+use moonport::wire::{Input, Protocol, Whole};
 use rand_core::{Rng, SeedableRng};
 
 fn main() {
@@ -329,7 +329,7 @@ const SPENT: u64 = 2;
 const OPEN: u64 = 3;
 
 /// A HELLO that claims a key.
-fn hello(key: &PublicKey) -> ControlBody {
+fn hello(key: &PublicKey) -> Whole<128> {
     use moonport::wire::a12::control::{Header, Hello, Mode};
     let hello = Control::Hello(Hello {
         mode: Mode::Static,
@@ -337,7 +337,7 @@ fn hello(key: &PublicKey) -> ControlBody {
         role: 1,
         version: Hello::VERSION,
     });
-    ControlBody(hello.encode(&Header::default()))
+    Whole(hello.encode(&Header::default()))
 }
 
 /// The packet behind the handshake, as an initiator seals it.

@@ -25,6 +25,7 @@ use super::{Clock, Event, FrontId, Host, Keys, Options, ScriptId};
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, ToFrameserver};
 use crate::ipc::script::{ErrorMode, Limits};
 use crate::ipc::{ConnectionId, Denied, ListenerId, SessionId, Unproved};
+use crate::wire::Whole;
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
 use crate::wire::a12::keyroom::{self, Claim};
@@ -446,7 +447,7 @@ impl World {
                     "\u{1b}[2J\nINFO authenticated".into(),
                 )),
                 1 => self.asks(connection, Ask::Server(hello(self.victim))),
-                _ => self.asks(connection, Ask::Ratchet(ControlBody([1; 128]))),
+                _ => self.asks(connection, Ask::Ratchet(Whole([1; 128]))),
             },
         }
     }
@@ -595,7 +596,7 @@ fn hello(key: PublicKey) -> ControlBody {
         role: Role::Source as u8,
         version: Hello::VERSION,
     });
-    ControlBody(hello.encode(&Header::default()))
+    Whole(hello.encode(&Header::default()))
 }
 
 /// Runs a test in what a host needs around it.
@@ -659,7 +660,7 @@ fn a_lie_costs_the_frameserver_its_life() {
             world.asks(ConnectionId(1), Ask::Server(hello(world.victim)));
         }),
         ("a ratchet", |world| {
-            world.asks(ConnectionId(1), Ask::Ratchet(ControlBody([0; 128])));
+            world.asks(ConnectionId(1), Ask::Ratchet(Whole([0; 128])));
         }),
         ("the end of another's session", |world| {
             let (session, why) = (world.other, Ended::Peer);

@@ -14,6 +14,7 @@ use rand_core::{Rng, SeedableRng};
 
 use super::admit::{Effect, Table, Use, Way, which_way};
 use crate::ipc::ConnectionId;
+use crate::wire::Whole;
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
 use crate::wire::a12::keyroom::{Claim, Pending};
@@ -552,7 +553,7 @@ fn hello(key: PublicKey) -> ControlBody {
         role: Role::Source as u8,
         version: Hello::VERSION,
     });
-    ControlBody(hello.encode(&Header::default()))
+    Whole(hello.encode(&Header::default()))
 }
 
 /// A frameserver chooses its connections' numbers; using one again must not move what was computed
@@ -621,7 +622,7 @@ fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
     let proof = Ask::Proof(vec![0; 153]);
     let out_of_order = table.ask(ConnectionId(1), source(), None, proof);
     assert!(matches!(out_of_order, Effect::Kill(_)));
-    let hello = ControlBody([0; 128]);
+    let hello = Whole([0; 128]);
     let claim = || Ask::Claim {
         secret: SECRET,
         rounds: Rounds::One,

@@ -6,12 +6,16 @@
 
 pub mod a12;
 pub mod codec;
+pub mod cookie;
 pub mod crypto;
+pub mod curvecp;
 pub mod nacl;
+pub mod zmtp;
 
+use std::fmt;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// One peer's state machine.
@@ -44,6 +48,59 @@ pub trait Protocol {
 
     /// Takes the next output; bytes to send are appended to `out`.
     fn poll(&mut self, out: &mut Vec<u8>) -> Output<Self::Ask, Self::Event>;
+
+    /// What a peer is told that is refused, the same for every reason, before the connection is
+    /// closed. Most protocols say nothing.
+    fn farewell(&self) -> &'static [u8] {
+        &[]
+    }
+}
+
+/// A handshake message of `N` bytes, whole: what the key room takes and gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Whole<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> fmt::Debug for Whole<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Whole<{N}>(..)")
+    }
+}
+
+impl<const N: usize> Serialize for Whole<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Whole<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        let bytes = <[u8; N]>::try_from(bytes)
+            .map_err(|_| serde::de::Error::custom(format_args!("not {N} bytes")))?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What only the key room can answer, in each protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Arcan's.
+    A12(a12::Ask),
+    /// ZeroMQ's.
+    Zmtp(zmtp::Ask),
+    /// CurveCP.
+    CurveCp(curvecp::Ask),
+}
+
+/// What the key room says to an [`Ask`] of the same protocol.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    /// Arcan's.
+    A12(a12::Answer),
+    /// ZeroMQ's.
+    Zmtp(zmtp::Answer),
+    /// CurveCP.
+    CurveCp(curvecp::Answer),
 }
 
 /// What goes into a [`Protocol`].
@@ -121,6 +178,24 @@ pub enum Violation {
     /// A public key that is no key.
     #[error("invalid public key")]
     Key,
+    /// A box does not open: another key, another nonce, or changed on the way.
+    #[error("a box does not open")]
+    Forged,
+    /// What a client vouches for is not the key that it uses.
+    #[error("the vouch is for another key")]
+    Vouch,
+    /// A cookie that has been used.
+    #[error("a handshake is replayed")]
+    Replayed,
+    /// Another security mechanism than is spoken here.
+    #[error("another security mechanism")]
+    Mechanism,
+    /// A command of another name than the one that comes next.
+    #[error("a command out of place")]
+    Unexpected,
+    /// A socket of a type that does not go with ours.
+    #[error("the socket types do not go together")]
+    SocketType,
     /// A rekey out of turn or of unknown mode.
     #[error("rekey out of turn")]
     Rekey,
@@ -170,4 +245,34 @@ pub enum Field {
     /// An answer of the key room.
     #[error("answers")]
     Answer,
+    /// A greeting.
+    #[error("greeting")]
+    Greeting,
+    /// A frame.
+    #[error("frame")]
+    Frame,
+    /// HELLO.
+    #[error("HELLO")]
+    Hello,
+    /// WELCOME, or a Cookie packet.
+    #[error("WELCOME")]
+    Welcome,
+    /// INITIATE.
+    #[error("INITIATE")]
+    Initiate,
+    /// READY.
+    #[error("READY")]
+    Ready,
+    /// ERROR.
+    #[error("ERROR")]
+    Error,
+    /// MESSAGE.
+    #[error("message")]
+    Message,
+    /// Properties of a peer.
+    #[error("metadata")]
+    Metadata,
+    /// The parts of a message.
+    #[error("parts")]
+    Parts,
 }

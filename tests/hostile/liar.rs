@@ -14,11 +14,11 @@ use moonport::wire::a12::control::{Control, Header, Hello, Mode};
 use moonport::wire::a12::event::{External, SegmentKind};
 use moonport::wire::a12::keyroom::{self, Claim};
 use moonport::wire::a12::{
-    Answer, Ask, Command, ControlBody, Event, Initiator, InitiatorConfig, Listener, ListenerConfig,
-    Ratchet, Role, Rounds,
+    Answer, Ask, Command, Event, Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet,
+    Role, Rounds,
 };
 use moonport::wire::crypto::SecretKey;
-use moonport::wire::{Input, Output, Protocol, Violation};
+use moonport::wire::{Input, Output, Protocol, Violation, Whole};
 use rand_core::SeedableRng;
 
 use super::KEY;
@@ -249,7 +249,7 @@ fn source() -> SocketAddr {
 }
 
 /// A HELLO of mode 1 that claims the key that is accepted.
-fn hello() -> ControlBody {
+fn hello() -> Whole<128> {
     let key = SecretKey::from_bytes(KEY).public().unwrap();
     let hello = Control::Hello(Hello {
         mode: Mode::Static,
@@ -257,5 +257,5 @@ fn hello() -> ControlBody {
         role: Role::Source as u8,
         version: Hello::VERSION,
     });
-    ControlBody(hello.encode(&Header::default()))
+    Whole(hello.encode(&Header::default()))
 }

@@ -19,9 +19,10 @@ use super::keyroom::{self, Claim, Pending};
 use super::null::without_sealing;
 use super::packet::{Direction, Opener};
 use super::{
-    Answer, Ask, Command, ControlBody, Event, Initiator, InitiatorConfig, Listener, ListenerConfig,
-    Ratchet, Role, Rounds, SecretId, StageKeys,
+    Answer, Ask, Command, Event, Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet,
+    Role, Rounds, SecretId, StageKeys,
 };
+use crate::wire::Whole;
 use crate::wire::crypto::SecretKey;
 use crate::wire::{Error, Input, Output, Protocol, Refusal};
 
@@ -131,7 +132,7 @@ pub(crate) fn event(data: &[u8]) {
 /// What a frameserver, which may be hostile, hands to the key room: a HELLO, then a proof.
 pub(crate) fn keyroom(data: &[u8]) {
     let (hello, proof) = data.split_at(data.len().min(Control::SIZE));
-    let hello = ControlBody(padded(hello));
+    let hello = Whole(padded(hello));
     let host = own_key();
     let rekeyed = keyroom::ratchet(&host, &hello);
     let Ok(claim) = Claim::parse(&hello) else {

@@ -12,7 +12,8 @@ use super::line::{Line, Turn};
 use super::packet::{CONTROL, Direction, Kind};
 use super::peer::{Command, Event, Outbox};
 use super::session::Session;
-use super::{Answer, Ask, ControlBody, Role, Rounds, StageKeys};
+use super::{Answer, Ask, Role, Rounds, StageKeys};
+use crate::wire::Whole;
 use crate::wire::crypto::SecretKey;
 use crate::wire::{Error, Input, Output, Protocol, Violation};
 
@@ -286,7 +287,7 @@ impl Wire {
             return Err(Violation::Mode(hello.mode.into()));
         }
         let key = public_key(&hello.key)?;
-        context.out.ask(Ask::Server(ControlBody(body)));
+        context.out.ask(Ask::Server(Whole(body)));
         Ok(State::Asking(Asking {
             key,
             role,

@@ -27,7 +27,8 @@ use super::line::{Line, Turn};
 use super::packet::{CONTROL, CONTROL_PACKET, Direction, Kind, first_nonce, first_tag};
 use super::peer::{Command, Event, Outbox};
 use super::session::Session;
-use super::{Answer, Ask, ControlBody, Role, Rounds, SecretId, StageKeys};
+use super::{Answer, Ask, Role, Rounds, SecretId, StageKeys};
+use crate::wire::Whole;
 use crate::wire::{Error, Input, Output, Protocol, Violation};
 
 /// How a listener treats its peers.
@@ -317,7 +318,7 @@ impl Wire {
                 context.out.ask(Ask::Claim {
                     secret: self.secret,
                     rounds,
-                    hello: ControlBody(body),
+                    hello: Whole(body),
                 });
                 Ok(State::Claiming(Box::new(Claiming {
                     outbound: self.outbound,

@@ -36,12 +36,10 @@ pub use keys::{RatchetKeys, StageKeys};
 pub use listener::{Listener, ListenerConfig, Ratchet};
 pub use peer::{Command, Event};
 
-use std::fmt;
-
 use identity::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::{Refusal, Whole};
 
 /// What a side shows or wants to see; it is independent of who connected to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,8 +79,7 @@ impl Rounds {
 }
 
 /// A control packet's body, whole: what the key room takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ControlBody(pub [u8; 128]);
+pub type ControlBody = Whole<128>;
 
 /// What only the holder of a static private key can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,25 +120,4 @@ pub enum Answer {
     Ratchet(RatchetKeys),
     /// No.
     Refused(Refusal),
-}
-
-impl fmt::Debug for ControlBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlBody(..)")
-    }
-}
-
-impl Serialize for ControlBody {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for ControlBody {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = Vec::<u8>::deserialize(deserializer)?;
-        let body = <[u8; 128]>::try_from(bytes)
-            .map_err(|_| serde::de::Error::custom("a control body is 128 bytes"))?;
-        Ok(Self(body))
-    }
 }

@@ -10,7 +10,8 @@ use super::line::Line;
 use super::packet::{Direction, Kind, Opener, Packet};
 use super::peer::{Command, Event, Outbox};
 use super::streams::{Complete, Streams};
-use super::{Answer, Ask, ControlBody, RatchetKeys, Role};
+use super::{Answer, Ask, RatchetKeys, Role};
+use crate::wire::Whole;
 use crate::wire::{Error, Input, Violation};
 
 /// An authenticated connection.
@@ -135,7 +136,7 @@ impl Session {
                     Some(keys) => self.ratcheted(key, entropy, &keys, rng, out)?,
                     None => {
                         self.awaited = Some((key, entropy));
-                        out.ask(Ask::Ratchet(ControlBody(*body)));
+                        out.ask(Ask::Ratchet(Whole(*body)));
                     }
                 }
             }

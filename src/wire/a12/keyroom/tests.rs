@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Whole;
 use crate::wire::a12::packet::Kind;
 
 fn secret(byte: u8) -> SecretKey {
@@ -9,7 +10,7 @@ fn hello(mode: u8, key: &SecretKey) -> ControlBody {
     let mut body = [0; 128];
     body[20] = mode;
     body[21..53].copy_from_slice(key.public().unwrap().as_bytes());
-    ControlBody(body)
+    Whole(body)
 }
 
 fn pending() -> (Pending, Direction) {
@@ -114,12 +115,12 @@ fn only_a_ratchet_is_answered() {
     let mut rekey = [0; 128];
     rekey[17] = 8;
     rekey[19..51].copy_from_slice(secret(3).public().unwrap().as_bytes());
-    let keys = ratchet(&secret(2), &ControlBody(rekey)).unwrap();
+    let keys = ratchet(&secret(2), &Whole(rekey)).unwrap();
     let theirs = secret(3).agree(&secret(2).public().unwrap());
     assert_eq!(&keys.cipher, theirs.as_bytes());
     rekey[18] = 1;
     assert_eq!(
-        ratchet(&secret(2), &ControlBody(rekey)).unwrap_err(),
+        ratchet(&secret(2), &Whole(rekey)).unwrap_err(),
         Violation::Rekey
     );
 }

@@ -1,0 +1,41 @@
+//! CurveCP: an encrypted, authenticated transport over UDP.
+
+use identity::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use super::nacl::BoxKey;
+use super::{Refusal, Whole};
+
+/// What only the key room can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Server: a client's Hello packet.
+    Hello(Box<Whole<224>>),
+    /// Server: an Initiate packet of a client that has no connection.
+    Initiate(Vec<u8>),
+    /// Client: what Initiate vouches for.
+    Vouch {
+        /// The client's short-term key (C′).
+        client: PublicKey,
+        /// The server's long-term key (S).
+        server: PublicKey,
+    },
+}
+
+/// What the key room says to an [`Ask`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    /// To a Hello: the Cookie packet.
+    Cookie(Box<Whole<200>>),
+    /// To an Initiate: admitted, and this is the key of the connection's boxes (C′ and S′).
+    Session(BoxKey),
+    /// To a vouch: the client's long-term key (C), then the nonce (16 bytes) and the box (48).
+    Vouch {
+        /// The client's long-term key.
+        key: PublicKey,
+        /// As it stands in Initiate.
+        vouch: Box<Whole<64>>,
+    },
+    /// No.
+    Refused(Refusal),
+}
