@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use chacha20::ChaCha20Rng;
 use identity::Reference;
-use rand_core::SeedableRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -20,12 +18,12 @@ use super::accept::Standing;
 use super::door::Network;
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
+use super::machine::{self, Command, Machine};
 use super::session::{Next, Overrun, Session};
 use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::link::FromScript;
 use crate::ipc::{ConnectionId, SessionId};
-use crate::wire::a12::{Answer, Ask, Command, Listener};
-use crate::wire::{Error, Input, Output, Protocol, Refusal};
+use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal};
 
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
 const MAX_OUT: usize = 64 * 1024;
@@ -194,7 +192,7 @@ impl From<Overrun> for End {
 
 #[derive(Debug)]
 struct Peer {
-    machine: Listener<ChaCha20Rng>,
+    machine: Machine,
     shared: Rc<Shared>,
     ticket: Ticket,
     /// `None` before the proof.
@@ -208,10 +206,10 @@ struct Peer {
 impl Peer {
     fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
         let shared = Rc::clone(&ticket.shared);
-        let config = std::sync::Arc::clone(&shared.config.borrow());
         let now = now();
+        let machine = Machine::new(&shared.config.borrow(), now, seed);
         let mut peer = Self {
-            machine: Listener::new(config, now, ChaCha20Rng::from_seed(seed)),
+            machine,
             shared,
             ticket,
             session: None,
@@ -299,8 +297,8 @@ impl Peer {
     fn told(&mut self, message: ToPeer) -> Result<(), End> {
         match message {
             ToPeer::Answer(answer) => {
-                if let Answer::Challenge { .. } = *answer {
-                    self.ticket.advance(Standing::Challenged);
+                if let Some(standing) = machine::standing_after(&answer) {
+                    self.ticket.advance(standing);
                 }
                 self.input(Input::Answer(*answer))
             }
@@ -315,7 +313,7 @@ impl Peer {
                 if let Some(session) = &mut self.session {
                     session.accept(&self.shared.script);
                 }
-                self.input(Input::Command(Command::Accept))
+                self.input(Input::Command(self.machine.accept()))
             }
             ToPeer::Script(epoch, message) => match &mut self.session {
                 Some(session) => Ok(session.said(epoch, *message)?),
@@ -381,7 +379,7 @@ impl Peer {
             let out = if well { self.out.end() } else { &mut nowhere };
             match self.machine.poll(out) {
                 Output::Transmit if well && self.session.is_none() => {
-                    self.ticket.advance(Standing::Answered);
+                    self.ticket.advance(self.machine.standing_when_answered());
                 }
                 Output::Transmit => nowhere.clear(),
                 Output::Ask(ask) if well => self.ask(ask),
@@ -400,10 +398,7 @@ impl Peer {
     }
 
     fn ask(&self, ask: Ask) {
-        self.ticket.advance(match ask {
-            Ask::Proof(_) => Standing::Proving,
-            _ => Standing::Claimed,
-        });
+        self.ticket.advance(machine::standing_of(&ask));
         self.shared.host.push(FromFrameserver::Ask {
             connection: self.ticket.connection,
             source: self.ticket.source,

@@ -7,7 +7,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -20,11 +19,12 @@ use super::accept::{self, Acceptor, Slots};
 use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
+use super::machine::{Config, Rules};
 use super::session;
-use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::link::FromScript;
 use crate::ipc::{AsyncSocket, ConnectionId, Received, RecvError, SessionId};
-use crate::wire::a12::{Answer, ListenerConfig, Ratchet, SecretId, StageKeys};
+use crate::wire::Answer;
 
 /// The largest portion that is read from a peer at once, and about what one peer may do before the
 /// others have their turn, in bytes.
@@ -36,9 +36,6 @@ const HOST_PATIENCE: usize = 1024;
 /// How long the script has to take the last messages when everything has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// After so many bytes to a client the keys are ratcheted again.
-const RATCHET_EVERY: u64 = 1 << 20;
-
 /// The control socket to the host.
 pub(super) type Control = AsyncSocket<FromFrameserver, ToFrameserver>;
 
@@ -49,7 +46,7 @@ pub(super) struct Shared {
     pub(super) script: Outbox,
     pub(super) peers: RefCell<Peers>,
     pub(super) door: RefCell<Door>,
-    pub(super) config: RefCell<Arc<ListenerConfig>>,
+    pub(super) config: RefCell<Config>,
     /// Where bytes of peers are read to; nobody needs it for longer than one step.
     pub(super) scratch: RefCell<Vec<u8>>,
     /// A peer has ended.
@@ -126,6 +123,12 @@ pub(super) enum Gone {
     Descriptor(#[from] io::Error),
 }
 
+impl From<Rules> for Gone {
+    fn from(Rules: Rules) -> Self {
+        Self::Rules
+    }
+}
+
 /// The listening sockets and the link, and what goes between them and the host.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -142,15 +145,7 @@ impl Hub {
     pub(super) fn new(listen: Listen, fds: Vec<OwnedFd>) -> Result<Self, Gone> {
         let mut fds = fds.into_iter();
         let data = fds.next().ok_or(Gone::Rules)?;
-        let config = ListenerConfig {
-            role: listen.role,
-            candidates: candidates(listen.secrets)?,
-            handshake: listen.handshake,
-            ratchet: Ratchet {
-                at_once: true,
-                every_bytes: RATCHET_EVERY,
-            },
-        };
+        let config = Config::new(listen.speaks, listen.handshake)?;
         let shared = Rc::new(Shared {
             host: Questions::default(),
             script: Outbox::default(),
@@ -160,7 +155,7 @@ impl Hub {
                 live: 0,
             }),
             door: RefCell::new(Door::new(listen.unproved, listen.penalties)),
-            config: RefCell::new(Arc::new(config)),
+            config: RefCell::new(config),
             scratch: RefCell::new(vec![0; PORTION]),
             ended: Notify::new(),
         });
@@ -265,12 +260,7 @@ impl Hub {
         match message {
             ToFrameserver::Listen(_) => return Err(Gone::Rules),
             ToFrameserver::Secrets(secrets) => {
-                let mut config = self.shared.config.borrow_mut();
-                let candidates = candidates(secrets)?;
-                *config = Arc::new(ListenerConfig {
-                    candidates,
-                    ..ListenerConfig::clone(&config)
-                });
+                self.shared.config.borrow_mut().replace_secrets(secrets)?;
             }
             ToFrameserver::Answer {
                 connection,
@@ -303,7 +293,7 @@ impl Hub {
         answer: Answer,
         session: Option<SessionId>,
     ) -> Result<(), Gone> {
-        if matches!(answer, Answer::Session(_)) != session.is_some() {
+        if answer.admits() != session.is_some() {
             return Err(Gone::Rules);
         }
         let mut peers = self.shared.peers.borrow_mut();
@@ -390,14 +380,4 @@ async fn next(acceptor: &mut Option<Acceptor>) -> Option<(TcpStream, SocketAddr)
         Some(acceptor) => acceptor.accept().await,
         None => std::future::pending().await,
     }
-}
-
-fn candidates(secrets: Vec<Candidate>) -> Result<Vec<(SecretId, StageKeys)>, Gone> {
-    if secrets.len() > Listen::MAX_SECRETS {
-        return Err(Gone::Rules);
-    }
-    Ok(secrets
-        .into_iter()
-        .map(|candidate| (candidate.id, candidate.keys))
-        .collect())
 }

@@ -21,6 +21,7 @@ mod door;
 mod driver;
 mod hub;
 mod link;
+mod machine;
 mod session;
 
 #[cfg(test)]

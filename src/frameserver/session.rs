@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::link::{Epoch, Outbox};
+use super::machine::{Command, Event};
 use crate::ipc::link::{CREDIT, FromScript, ToScript};
 use crate::ipc::{SegmentId, SessionId};
+use crate::wire::a12;
 use crate::wire::a12::event::{External, SegmentKind, Target};
-use crate::wire::a12::{Command, Event};
 
 /// How many of the script's messages may wait in all: what its credit comes to on all channels,
 /// and one to open and close each.
@@ -125,7 +126,7 @@ pub(super) enum Next {
     /// This.
     Do(Command),
     /// These, and then the session ends.
-    Last([Command; 2]),
+    Last(Vec<Command>),
 }
 
 impl Session {
@@ -169,7 +170,14 @@ impl Session {
     }
 
     /// The client has done something.
-    pub(super) fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: impl Into<Event>) {
+        match event.into() {
+            Event::A12(event) => self.event_a12(event),
+        }
+    }
+
+    fn event_a12(&mut self, event: a12::Event) {
+        use a12::Event;
         match event {
             Event::External { channel, event } => self.external(channel, event),
             Event::Frame {
@@ -321,8 +329,8 @@ impl Session {
                 continue;
             }
             let command = match message {
-                FromScript::Target { event, .. } => Command::Target { channel, event },
-                FromScript::Input { input, .. } => Command::Input { channel, input },
+                FromScript::Target { event, .. } => a12::Command::Target { channel, event },
+                FromScript::Input { input, .. } => a12::Command::Input { channel, input },
                 FromScript::Open {
                     parent,
                     cookie,
@@ -332,25 +340,29 @@ impl Session {
                         continue;
                     }
                     self.opening.push_back((cookie, parent, kind));
-                    return Some(Next::Do(Command::Open { cookie, kind }));
+                    let open = a12::Command::Open { cookie, kind };
+                    return Some(Next::Do(Command::A12(open)));
                 }
                 FromScript::Close { last_words, .. } if channel == PRIMARY => {
                     self.forget(PRIMARY);
                     let text = shortened(last_words);
                     // On other channels nothing is said: Arcan's own sources take what comes for
                     // a secondary window as meant for the primary one.
-                    let exit = Command::Target {
+                    let exit = a12::Command::Target {
                         channel,
                         event: Target::Exit,
                     };
-                    return Some(Next::Last([exit, Command::Shutdown { text }]));
+                    let shutdown = a12::Command::Shutdown { text };
+                    return Some(Next::Last(vec![Command::A12(exit), Command::A12(shutdown)]));
                 }
                 FromScript::Close { .. } => {
                     self.close(channel);
-                    return Some(Next::Do(Command::Close { channel }));
+                    let close = a12::Command::Close { channel };
+                    return Some(Next::Do(Command::A12(close)));
                 }
                 FromScript::Credit { .. } | FromScript::Flags { .. } => continue,
             };
+            let command = Command::A12(command);
             return Some(if self.epoch == Some(epoch) {
                 Next::Event(channel, command)
             } else {

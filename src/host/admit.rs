@@ -2,12 +2,22 @@
 //!
 //! [`Table`] holds the requests of one frameserver's connections and says what is to be done next;
 //! it does nothing itself. For each connection the order of steps is fixed, each happens once, and a
-//! request out of order is the frameserver's fault, which costs it its life:
+//! request out of order is the frameserver's fault, which costs it its life.
+//!
+//! In a12 a key is claimed first, and challenged only if it may come in:
 //!
 //! ```text
 //! Claim ──► Lookup ──► Challenge ──► Answer ─┐
 //!                                            ▼
 //!           Session ◄── Commit ◄──────── Proof (once more after "more")
+//! ```
+//!
+//! In the protocols with cookies the key is shown and proved at once:
+//!
+//! ```text
+//! Hello ──► Welcome ──► Answer ─┐
+//!                               ▼
+//! Session ◄── Commit ◄── Lookup ◄── Prove ◄── Initiate
 //! ```
 
 use std::collections::HashMap;
@@ -16,10 +26,10 @@ use std::net::SocketAddr;
 use identity::{Name, PublicKey, Reference};
 use keystore::{Denied, Keystore, Now, Reason, StoreError, WindowId};
 
-use crate::ipc::ConnectionId;
-use crate::wire::Error;
+use crate::ipc::{ConnectionId, Scheme};
 use crate::wire::a12::keyroom::{Claim, Pending};
-use crate::wire::a12::{Answer, Ask, Rounds, SecretId, StageKeys};
+use crate::wire::a12::{self, Rounds, SecretId};
+use crate::wire::{Answer, Ask, Error, Refusal, Violation, curvecp, zmtp};
 
 /// How a key may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +62,10 @@ pub(super) enum Effect {
         /// Which way the key may come in.
         way: Way,
     },
+    /// Have the key room answer a client that has shown nothing, then [`Table::welcomed`].
+    Welcome(Ask),
+    /// Have the key room open what a client shows and proves its key by, then [`Table::proved`].
+    Prove(Ask),
     /// The proof is good: check everything again and make it durable, then [`Table::committed`].
     Commit {
         /// The key that is proved.
@@ -65,8 +79,8 @@ pub(super) enum Effect {
     },
     /// Send this to the frameserver.
     Answer(Answer),
-    /// Have the frameserver turn it away, and remember why.
-    Refuse(Refused),
+    /// Have the frameserver turn it away, which is told as much, and remember why.
+    Refuse(Refused, Refusal),
     /// The frameserver broke the rules: end it.
     Kill(&'static str),
 }
@@ -84,6 +98,17 @@ pub(super) struct Refused {
     pub(super) reason: Reason,
 }
 
+/// A key that is proved, and what follows once it is let in.
+#[derive(Debug)]
+pub(super) struct Proved {
+    /// The key.
+    pub(super) key: PublicKey,
+    /// The host's key that it was answered by.
+    pub(super) host: PublicKey,
+    /// The session's keys.
+    pub(super) answer: Answer,
+}
+
 /// A peer whose admission is durable.
 #[derive(Debug)]
 pub(super) struct Admitted {
@@ -94,16 +119,13 @@ pub(super) struct Admitted {
     /// Where it comes from.
     pub(super) source: SocketAddr,
     /// The session's keys, released only now.
-    pub(super) keys: StageKeys,
+    pub(super) answer: Answer,
 }
 
 /// What a connection waits for.
 #[derive(Debug)]
 enum Stage {
-    Lookup {
-        claim: Claim,
-        rounds: Rounds,
-    },
+    Lookup(Shown),
     Challenge {
         key: PublicKey,
         way: Way,
@@ -116,10 +138,16 @@ enum Stage {
         /// The first attempt was the beginning of an event packet.
         more: bool,
     },
+    /// A client is being answered that has shown nothing.
+    Welcome,
+    /// It has been, and may go on.
+    Welcomed,
+    /// What it proves its key by is being opened.
+    Prove,
     Commit {
         key: PublicKey,
         way: Way,
-        keys: StageKeys,
+        answer: Answer,
     },
     /// Refused; its frameserver has yet to close it.
     Refused,
@@ -133,12 +161,24 @@ impl Stage {
     /// Something is being done that comes back.
     fn is_under_way(&self) -> bool {
         match self {
-            Self::Lookup { .. } | Self::Challenge { .. } | Self::Commit { .. } | Self::Leaving => {
-                true
-            }
-            Self::Proof { .. } | Self::Refused => false,
+            Self::Lookup(_)
+            | Self::Challenge { .. }
+            | Self::Welcome
+            | Self::Prove
+            | Self::Commit { .. }
+            | Self::Leaving => true,
+            Self::Proof { .. } | Self::Welcomed | Self::Refused => false,
         }
     }
+}
+
+/// What a peer has shown of its key when it is looked up.
+#[derive(Debug)]
+enum Shown {
+    /// That it claims it.
+    Claim { claim: Claim, rounds: Rounds },
+    /// That it holds it.
+    Proof(Proved),
 }
 
 #[derive(Debug)]
@@ -153,6 +193,8 @@ struct Request {
 /// The requests of one frameserver's connections.
 #[derive(Debug)]
 pub(super) struct Table {
+    /// What its frameserver speaks.
+    scheme: Scheme,
     limit: usize,
     requests: HashMap<ConnectionId, Request>,
 }
@@ -160,9 +202,10 @@ pub(super) struct Table {
 impl Table {
     /// A table for a frameserver that was told to hold so many connections at once. One that has
     /// given a place to a newcomer may be late in saying so, hence the margin.
-    pub(super) fn new(unproved: u32) -> Self {
+    pub(super) fn new(scheme: Scheme, unproved: u32) -> Self {
         let limit = usize::try_from(unproved).unwrap_or(usize::MAX);
         Self {
+            scheme,
             limit: limit.saturating_mul(2),
             requests: HashMap::new(),
         }
@@ -174,44 +217,104 @@ impl Table {
         connection: ConnectionId,
         source: SocketAddr,
         reference: Option<Reference>,
-        ask: Ask,
+        ask: impl Into<Ask>,
     ) -> Effect {
+        let from = From { source, reference };
+        match (self.scheme, ask.into()) {
+            (Scheme::A12, Ask::A12(ask)) => self.ask_a12(connection, from, ask),
+            (Scheme::Zmtp, Ask::Zmtp(ask)) => self.ask_zmtp(connection, from, ask),
+            (Scheme::CurveCp, Ask::CurveCp(ask)) => self.ask_curvecp(connection, from, ask),
+            (_, Ask::A12(_) | Ask::Zmtp(_) | Ask::CurveCp(_)) => {
+                Effect::Kill("it asked for another protocol than its own")
+            }
+        }
+    }
+
+    fn ask_a12(&mut self, connection: ConnectionId, from: From, ask: a12::Ask) -> Effect {
         match ask {
-            Ask::Claim {
+            a12::Ask::Claim {
                 secret,
                 rounds,
                 hello,
             } => {
-                if self.requests.contains_key(&connection) {
-                    return Effect::Kill("it claimed twice for one connection");
-                }
-                if self.requests.len() >= self.limit {
-                    return Effect::Kill("it holds more connections than it may");
-                }
-                let mut request = Request {
-                    source,
-                    reference,
-                    key: None,
-                    secret,
-                    stage: Stage::Refused,
+                let request = match self.begin(connection, from, secret) {
+                    Ok(request) => request,
+                    Err(why) => return Effect::Kill(why),
                 };
-                let effect = match Claim::parse(&hello) {
+                match Claim::parse(&hello) {
                     Ok(claim) => {
                         let key = *claim.key();
                         request.key = Some(key);
-                        request.stage = Stage::Lookup { claim, rounds };
+                        request.stage = Stage::Lookup(Shown::Claim { claim, rounds });
                         Effect::Lookup { key, secret }
                     }
-                    Err(_) => request.refuse(Reason::Protocol),
-                };
-                self.requests.insert(connection, request);
-                effect
+                    Err(_) => request.break_off(),
+                }
             }
-            Ask::Proof(packet) => self.proof(connection, &packet),
-            Ask::Server(_) | Ask::Ratchet(_) => {
-                Effect::Kill("it asked what only an initiator asks")
-            }
+            a12::Ask::Proof(packet) => self.proof(connection, &packet),
+            a12::Ask::Server(_) | a12::Ask::Ratchet(_) => ASKS_AS_CLIENT,
         }
+    }
+
+    fn ask_zmtp(&mut self, connection: ConnectionId, from: From, ask: zmtp::Ask) -> Effect {
+        match &ask {
+            zmtp::Ask::Hello(_) => match self.begin(connection, from, NO_SECRET) {
+                Ok(request) => {
+                    request.stage = Stage::Welcome;
+                    Effect::Welcome(ask.into())
+                }
+                Err(why) => Effect::Kill(why),
+            },
+            zmtp::Ask::Initiate(_) => match self.requests.get_mut(&connection) {
+                Some(request) if matches!(request.stage, Stage::Welcomed) => {
+                    request.stage = Stage::Prove;
+                    Effect::Prove(ask.into())
+                }
+                _ => Effect::Kill("it sent a proof out of order"),
+            },
+            zmtp::Ask::Keyless(_) | zmtp::Ask::Vouch { .. } => ASKS_AS_CLIENT,
+        }
+    }
+
+    fn ask_curvecp(&mut self, connection: ConnectionId, from: From, ask: curvecp::Ask) -> Effect {
+        let stage = match &ask {
+            curvecp::Ask::Hello(_) => Stage::Welcome,
+            curvecp::Ask::Initiate(_) => Stage::Prove,
+            curvecp::Ask::Vouch { .. } => return ASKS_AS_CLIENT,
+        };
+        match self.begin(connection, from, NO_SECRET) {
+            Ok(request) => {
+                request.stage = stage;
+                match request.stage {
+                    Stage::Welcome => Effect::Welcome(ask.into()),
+                    _ => Effect::Prove(ask.into()),
+                }
+            }
+            Err(why) => Effect::Kill(why),
+        }
+    }
+
+    /// The first question of a connection.
+    fn begin(
+        &mut self,
+        connection: ConnectionId,
+        from: From,
+        secret: SecretId,
+    ) -> Result<&mut Request, &'static str> {
+        if self.requests.contains_key(&connection) {
+            return Err("it claimed twice for one connection");
+        }
+        if self.requests.len() >= self.limit {
+            return Err("it holds more connections than it may");
+        }
+        let request = Request {
+            source: from.source,
+            reference: from.reference,
+            key: None,
+            secret,
+            stage: Stage::Refused,
+        };
+        Ok(self.requests.entry(connection).or_insert(request))
     }
 
     fn proof(&mut self, connection: ConnectionId, packet: &[u8]) -> Effect {
@@ -231,7 +334,8 @@ impl Table {
         let (key, way, host) = (*key, *way, *host);
         match pending.prove(packet) {
             Ok(keys) => {
-                request.stage = Stage::Commit { key, way, keys };
+                let answer = a12::Answer::Session(keys).into();
+                request.stage = Stage::Commit { key, way, answer };
                 Effect::Commit {
                     key,
                     way,
@@ -242,7 +346,7 @@ impl Table {
             Err(Error::Again { .. }) if *more => Effect::Kill("it sent half a proof twice"),
             Err(Error::Again { .. }) => {
                 *more = true;
-                Effect::Answer(Answer::More)
+                Effect::Answer(a12::Answer::More.into())
             }
             Err(_) => request.refuse(Reason::NotProved),
         }
@@ -255,14 +359,70 @@ impl Table {
         way: Result<Way, Reason>,
     ) -> Option<Effect> {
         let request = self.come_back(connection)?;
-        match (std::mem::replace(&mut request.stage, Stage::Refused), way) {
-            (Stage::Lookup { claim, rounds }, Ok(way)) => {
+        let stage = std::mem::replace(&mut request.stage, Stage::Refused);
+        Some(match (stage, way) {
+            (Stage::Lookup(Shown::Claim { claim, rounds }), Ok(way)) => {
                 let key = *claim.key();
                 request.stage = Stage::Challenge { key, way };
-                Some(Effect::Challenge { claim, rounds, way })
+                Effect::Challenge { claim, rounds, way }
             }
-            (_, way) => Some(request.refuse(way.err().unwrap_or(Reason::Protocol))),
+            (Stage::Lookup(Shown::Proof(proved)), Ok(way)) => {
+                let Proved { key, host, answer } = proved;
+                request.stage = Stage::Commit { key, way, answer };
+                Effect::Commit {
+                    key,
+                    way,
+                    secret: request.secret,
+                    host,
+                }
+            }
+            (_, way) => request.refuse(way.err().unwrap_or(Reason::Protocol)),
+        })
+    }
+
+    /// The key room has answered a client that has shown nothing. `None`: the connection has gone
+    /// meanwhile.
+    pub(super) fn welcomed(
+        &mut self,
+        connection: ConnectionId,
+        answer: Result<Answer, Violation>,
+    ) -> Option<Effect> {
+        let keeps = self.scheme != Scheme::CurveCp;
+        let request = self.come_back(connection)?;
+        let effect = match answer {
+            Ok(answer) => {
+                request.stage = Stage::Welcomed;
+                Effect::Answer(answer)
+            }
+            Err(_) => request.break_off(),
+        };
+        // Without a stream there is nothing that a stranger's cookie could belong to.
+        if !keeps {
+            self.requests.remove(&connection);
         }
+        Some(effect)
+    }
+
+    /// The key room has opened what a client proves its key by. `None`: the connection has gone
+    /// meanwhile.
+    pub(super) fn proved(
+        &mut self,
+        connection: ConnectionId,
+        proved: Result<Proved, Violation>,
+    ) -> Option<Effect> {
+        let request = self.come_back(connection)?;
+        Some(match proved {
+            Ok(proved) => {
+                let key = proved.key;
+                request.key = Some(key);
+                request.stage = Stage::Lookup(Shown::Proof(proved));
+                Effect::Lookup {
+                    key,
+                    secret: request.secret,
+                }
+            }
+            Err(_) => request.break_off(),
+        })
     }
 
     /// The challenge is computed. `None`: the connection has gone meanwhile.
@@ -283,7 +443,8 @@ impl Table {
                     pending,
                     more: false,
                 };
-                Some(Effect::Answer(Answer::Challenge { host, nonce }))
+                let answer = a12::Answer::Challenge { host, nonce };
+                Some(Effect::Answer(answer.into()))
             }
             _ => Some(request.refuse(Reason::Protocol)),
         }
@@ -301,11 +462,11 @@ impl Table {
             std::mem::replace(&mut request.stage, Stage::Refused),
             accepted,
         ) {
-            (Stage::Commit { key, way, keys }, Ok(())) => Admitted {
+            (Stage::Commit { key, way, answer }, Ok(())) => Admitted {
                 key,
                 way,
                 source,
-                keys,
+                answer,
             },
             (_, accepted) => {
                 let reason = accepted.err().unwrap_or(Reason::Protocol);
@@ -344,15 +505,37 @@ impl Table {
 impl Request {
     /// It is not let in.
     fn refuse(&mut self, reason: Reason) -> Effect {
+        self.refused(reason, Refusal::NotAccepted)
+    }
+
+    /// Its handshake does not hold.
+    fn break_off(&mut self) -> Effect {
+        self.refused(Reason::Protocol, Refusal::Broken)
+    }
+
+    fn refused(&mut self, reason: Reason, refusal: Refusal) -> Effect {
         self.stage = Stage::Refused;
-        Effect::Refuse(Refused {
+        let refused = Refused {
             key: self.key,
             source: self.source,
             reference: self.reference,
             reason,
-        })
+        };
+        Effect::Refuse(refused, refusal)
     }
 }
+
+/// Where a connection comes from, and what its peer can call this attempt.
+#[derive(Debug, Clone, Copy)]
+struct From {
+    source: SocketAddr,
+    reference: Option<Reference>,
+}
+
+/// What stands for the secret where a protocol has none.
+pub(super) const NO_SECRET: SecretId = SecretId(0);
+
+const ASKS_AS_CLIENT: Effect = Effect::Kill("it asked what only a client asks");
 
 /// What a secret is good for that a peer's first packet verified under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
 use crate::ipc::Denied;
-use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::script::{ToScript, Wanted, WindowStatus};
 use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link, script};
 use crate::wire::a12::{Role, SecretId, StageKeys};
@@ -111,7 +111,7 @@ impl Front {
             undecided: 0,
             sockets: Vec::new(),
             child: Some(child),
-            table: Table::new(unproved.full()),
+            table: Table::new(crate::ipc::Scheme::A12, unproved.full()),
             link: Some(link.into_fd()),
             failures: Failures::default(),
             refusals: Refusals::default(),
@@ -138,10 +138,11 @@ impl Host {
         let sockets = match wanted.interface.parse::<Interface>() {
             Ok(interface) => interface
                 .listen(wanted.port)
+                .map(|sockets| (interface.scheme(), sockets))
                 .map_err(|error| BindFailure(&error).to_string()),
             Err(error) => Err(error.to_string()),
         };
-        let sockets = match sockets {
+        let (scheme, sockets) = match sockets {
             Ok(sockets) => sockets,
             Err(why) => {
                 tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
@@ -178,7 +179,7 @@ impl Host {
             undecided: 0,
             sockets,
             child: None,
-            table: Table::new(self.options.unproved.full()),
+            table: Table::new(scheme, self.options.unproved.full()),
             link: None,
             failures: Failures::default(),
             refusals: Refusals::default(),
@@ -224,8 +225,10 @@ impl Host {
         descriptors.extend(sockets.into_iter().map(OwnedFd::from));
         child.tell_with(
             ToFrameserver::Listen(Listen {
-                role: Role::Sink,
-                secrets,
+                speaks: Speaks::A12 {
+                    role: Role::Sink,
+                    secrets,
+                },
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
                 penalties: self.options.penalties,
@@ -480,6 +483,7 @@ impl Host {
             }
             Ended::Violation(violation) => violation.to_string(),
             Ended::Refused(Refusal::NotAccepted) => "key not accepted".to_owned(),
+            Ended::Refused(refusal @ Refusal::Broken) => refusal.to_string(),
             // Probes and clients that do not know our key leave by themselves.
             Ended::Refused(Refusal::TurnedAway)
             | Ended::Peer

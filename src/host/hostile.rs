@@ -212,12 +212,12 @@ impl World {
         self.look();
     }
 
-    fn asks(&mut self, connection: ConnectionId, ask: Ask) {
+    fn asks(&mut self, connection: ConnectionId, ask: impl Into<crate::wire::Ask>) {
         self.says(FromFrameserver::Ask {
             connection,
             source: source(),
             reference: None,
-            ask,
+            ask: ask.into(),
         });
     }
 
@@ -286,14 +286,14 @@ impl World {
         else {
             return;
         };
-        let proved = matches!(answer, Answer::Session(_));
+        let proved = answer.admits();
         assert_eq!(proved, session.is_some(), "keys without a session");
         // It hands the answer to whoever's claim it was.
         if let Some(&number) = self.claims.get(&connection)
             && let Some(peer) = self.peers.get_mut(&number)
             && peer
                 .server
-                .handle(Instant::now(), Input::Answer(answer))
+                .handle(Instant::now(), Input::Answer(answer.try_into().unwrap()))
                 .is_ok()
         {
             self.run_peer(number, Some(connection));

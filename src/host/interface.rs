@@ -8,21 +8,7 @@ use std::str::FromStr;
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 use thiserror::Error;
 
-/// Which protocol a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    /// Arcan's.
-    A12,
-}
-
-impl Scheme {
-    /// The port when the script names none.
-    fn default_port(self) -> u16 {
-        match self {
-            Self::A12 => 6680,
-        }
-    }
-}
+use crate::ipc::Scheme;
 
 /// `[scheme://](v4 | v6 | [v6] | ifname | "")`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +44,10 @@ impl FromStr for Interface {
 
     fn from_str(text: &str) -> Result<Self, InterfaceError> {
         let (scheme, place) = match text.split_once("://") {
-            Some(("a12", place)) => (Scheme::A12, place),
-            Some((other, _)) => return Err(InterfaceError::Scheme(other.to_owned())),
+            Some((name, place)) => match Scheme::named(name) {
+                Some(scheme @ Scheme::A12) => (scheme, place),
+                _ => return Err(InterfaceError::Scheme(name.to_owned())),
+            },
             None => (Scheme::A12, text),
         };
         Ok(Self {
@@ -101,10 +89,15 @@ fn device_index(name: &str) -> Option<u32> {
 }
 
 impl Interface {
+    /// What is spoken there.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// Makes the listening sockets. Port 0 is the protocol's own.
     pub(super) fn listen(&self, port: u16) -> io::Result<Vec<TcpListener>> {
         let port = match port {
-            0 => self.scheme.default_port(),
+            0 => self.scheme.port().unwrap_or(0),
             port => port,
         };
         let sockets = match &self.place {

@@ -8,28 +8,59 @@ use std::thread;
 use identity::PublicKey;
 use keystore::{HostKey, Ring};
 
+use super::admit::Proved;
 use super::clock::Clock;
 use super::store::Then;
 use crate::wire::a12::Rounds;
 use crate::wire::a12::keyroom::{Claim, Pending};
 use crate::wire::crypto::SecretKey;
+use crate::wire::{Answer, Ask, Violation};
 
-/// A claim to be challenged, and what to do with the challenge.
-pub(super) struct Work<H> {
-    pub(super) claim: Claim,
-    pub(super) rounds: Rounds,
-    pub(super) nonce: [u8; 8],
-    /// Since when the claimed key is accepted, ms since 1970; `None`: it is not yet. It says which
-    /// of the host's keys the peer can know.
-    pub(super) accepted_ms: Option<u64>,
-    /// Is given the public key that answers, too.
-    pub(super) then: Box<dyn FnOnce(PublicKey, Pending) -> Then<H> + Send>,
-}
+/// Something to be done with the private keys, and what to do with what comes of it.
+pub(super) type Work<H> = Box<dyn FnOnce(&mut Room) -> Then<H> + Send>;
 
 enum Job<H> {
-    Answer(Work<H>),
+    Do(Work<H>),
     /// From now on these are the keys.
     Keys(Ring<HostKey>),
+}
+
+/// What the thread has. No private key, and no raw result of one, leaves it.
+pub(super) struct Room {
+    keys: Ring<HostKey>,
+    clock: Clock,
+}
+
+impl Room {
+    /// Challenges the peer that makes this claim, by the key that it can know: since
+    /// `accepted_ms`, ms since 1970, its own is accepted; `None`: it is not yet.
+    pub(super) fn challenge(
+        &mut self,
+        claim: Claim,
+        rounds: Rounds,
+        nonce: [u8; 8],
+        accepted_ms: Option<u64>,
+    ) -> (PublicKey, Pending) {
+        let now = self.clock.now().wall_ms;
+        self.keys.expire(now);
+        let key = self.keys.answering(accepted_ms, now);
+        let secret = SecretKey::from_bytes(*key.reveal());
+        (key.public(), claim.challenge(&secret, rounds, nonce))
+    }
+
+    /// Answers a client that has shown nothing, in a protocol with cookies.
+    pub(super) fn welcome(&mut self, ask: Ask) -> Result<Answer, Violation> {
+        match ask {
+            Ask::A12(_) | Ask::Zmtp(_) | Ask::CurveCp(_) => Err(Violation::OutOfTurn),
+        }
+    }
+
+    /// Opens what a client proves its key by, in a protocol with cookies.
+    pub(super) fn prove(&mut self, ask: Ask) -> Result<Proved, Violation> {
+        match ask {
+            Ask::A12(_) | Ask::Zmtp(_) | Ask::CurveCp(_) => Err(Violation::OutOfTurn),
+        }
+    }
 }
 
 /// The way to the key room. `Q` names whose queue a claim stands in.
@@ -39,26 +70,27 @@ pub(super) struct KeyRoom<Q, H> {
     waiting: BTreeMap<Q, VecDeque<Work<H>>>,
     /// Whose turn it was last.
     last: Option<Q>,
-    /// How many claims the thread has.
+    /// How many jobs the thread has.
     busy: usize,
 }
 
 impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
     /// Starts the thread; it ends, and the keys are wiped, when this handle is dropped.
     pub(super) fn start(
-        mut keys: Ring<HostKey>,
+        keys: Ring<HostKey>,
         clock: Clock,
         deliver: impl Fn(Then<H>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let current = keys.current.public();
+        let mut room = Room { keys, clock };
         thread::Builder::new()
             .name("key room".into())
             .spawn(move || {
                 while let Ok(job) = queue.recv() {
                     match job {
-                        Job::Answer(work) => deliver(answer(&mut keys, clock, work)),
-                        Job::Keys(others) => keys = others,
+                        Job::Do(work) => deliver(work(&mut room)),
+                        Job::Keys(others) => room.keys = others,
                     }
                 }
             })?;
@@ -122,7 +154,7 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
             };
             if let Some(work) = claims.pop_front() {
                 self.busy += 1;
-                self.jobs.send(Job::Answer(work)).unwrap_or_else(gone);
+                self.jobs.send(Job::Do(work)).unwrap_or_else(gone);
             }
             if claims.is_empty() {
                 self.waiting.remove(&queue);
@@ -135,16 +167,6 @@ fn gone<T>(_: mpsc::SendError<T>) {
     tracing::error!("the key room has ended; nobody can be let in");
 }
 
-/// Challenges a peer by the key that it can know.
-fn answer<H>(keys: &mut Ring<HostKey>, clock: Clock, work: Work<H>) -> Then<H> {
-    let now = clock.now().wall_ms;
-    keys.expire(now);
-    let key = keys.answering(work.accepted_ms, now);
-    let secret = SecretKey::from_bytes(*key.reveal());
-    let pending = work.claim.challenge(&secret, work.rounds, work.nonce);
-    (work.then)(key.public(), pending)
-}
-
-/// Claims that the thread has at once: enough that it never waits for the host's thread, few enough
+/// Jobs that the thread has at once: enough that it never waits for the host's thread, few enough
 /// that a newcomer's turn comes soon.
 const PIPELINE: usize = 4;

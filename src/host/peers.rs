@@ -5,16 +5,18 @@ use keystore::{
     Actor, ApplyError, Change, Entry, How, Keystore, Note, Now, Reason, Scope, Standing, StoreError,
 };
 
-use super::admit::{self, Admitted, Effect, Way};
-use super::keyroom::Work;
+use super::admit::{self, Admitted, Effect, Table, Way};
+use super::keyroom::Room;
 use super::roll::{Session, Stage};
+use super::store::Then;
 use super::{FrontId, Host};
 use crate::ipc::frameserver::ToFrameserver;
 use crate::ipc::script::{Request, ToScript};
 use crate::ipc::{ConnectionId, SessionId};
-use crate::wire::Refusal;
-use crate::wire::a12::keyroom::{Claim, Pending};
-use crate::wire::a12::{Answer, Rounds, SecretId};
+use crate::wire::Answer;
+use crate::wire::a12::keyroom::Claim;
+use crate::wire::a12::{Rounds, SecretId};
+use crate::wire::{Ask, Refusal};
 
 impl Host {
     /// Does what the admission of a connection needs next.
@@ -24,6 +26,8 @@ impl Host {
             Effect::Challenge { claim, rounds, way } => {
                 self.challenge(id, connection, claim, rounds, way);
             }
+            Effect::Welcome(ask) => self.welcome(id, connection, ask),
+            Effect::Prove(ask) => self.prove(id, connection, ask),
             // A newcomer is known by when it came as one who knows the key of then.
             Effect::Commit {
                 key,
@@ -38,9 +42,8 @@ impl Host {
                 key, way, secret, ..
             } => self.commit(id, connection, key, way, secret),
             Effect::Answer(answer) => self.answer(id, connection, answer, None),
-            Effect::Refuse(refused) => {
-                let answer = Answer::Refused(Refusal::NotAccepted);
-                self.answer(id, connection, answer, None);
+            Effect::Refuse(refused, refusal) => {
+                self.answer(id, connection, Answer::Refused(refusal), None);
                 self.note_refusal(id, refused);
             }
             Effect::Kill(why) => self.kill_front(id, why),
@@ -104,27 +107,51 @@ impl Host {
             let refused = Answer::Refused(Refusal::NotAccepted);
             return self.answer(id, connection, refused, None);
         }
-        let work = Work {
-            claim,
-            rounds,
-            nonce,
-            accepted_ms: match way {
-                Way::Known { added_ms } => Some(added_ms),
-                Way::Window(_) => None,
-            },
-            then: Box::new(move |public: PublicKey, pending: Pending| {
-                Box::new(move |host: &mut Self| {
-                    host.keyroom.done();
-                    let effect = host.fronts.get_mut(&id).and_then(|front| {
-                        front.table.challenged(connection, public, nonce, pending)
-                    });
-                    if let Some(effect) = effect {
-                        host.perform(id, connection, effect);
-                    }
-                })
-            }),
+        let accepted_ms = match way {
+            Way::Known { added_ms } => Some(added_ms),
+            Way::Window(_) => None,
         };
-        self.keyroom.submit(id, work);
+        self.in_keyroom(id, connection, move |room| {
+            let (public, pending) = room.challenge(claim, rounds, nonce, accepted_ms);
+            move |table: &mut Table| table.challenged(connection, public, nonce, pending)
+        });
+    }
+
+    fn welcome(&mut self, id: FrontId, connection: ConnectionId, ask: Ask) {
+        self.in_keyroom(id, connection, move |room| {
+            let answer = room.welcome(ask);
+            move |table: &mut Table| table.welcomed(connection, answer)
+        });
+    }
+
+    fn prove(&mut self, id: FrontId, connection: ConnectionId, ask: Ask) {
+        self.in_keyroom(id, connection, move |room| {
+            let proved = room.prove(ask);
+            move |table: &mut Table| table.proved(connection, proved)
+        });
+    }
+
+    /// Has something done in the key room for a connection, and goes on with its admission.
+    fn in_keyroom<D>(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        work: impl FnOnce(&mut Room) -> D + Send + 'static,
+    ) where
+        D: FnOnce(&mut Table) -> Option<Effect> + Send + 'static,
+    {
+        let work = move |room: &mut Room| -> Then<Self> {
+            let done = work(room);
+            Box::new(move |host: &mut Self| {
+                host.keyroom.done();
+                let effect = host.fronts.get_mut(&id);
+                let effect = effect.and_then(|front| done(&mut front.table));
+                if let Some(effect) = effect {
+                    host.perform(id, connection, effect);
+                }
+            })
+        };
+        self.keyroom.submit(id, Box::new(work));
     }
 
     /// The one durable step: everything is checked again on the store thread, and what has to be
@@ -269,7 +296,7 @@ impl Host {
             window: window.filter(|_| new),
             session: session.0,
         });
-        self.answer(id, connection, Answer::Session(peer.keys), Some(session));
+        self.answer(id, connection, peer.answer, Some(session));
         if let Some(script) = self.scripts.get_mut(&script) {
             script.tell(ToScript::Request(Request {
                 listener,

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::child::{Child, Did};
-use crate::ipc::frameserver::{FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::frameserver::{FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::script::{ErrorMode, FromScript, Limits, Run, ToScript};
 use crate::ipc::{Denied, Socket, Unproved, link};
 use crate::wire::a12::Role;
@@ -41,8 +41,10 @@ pub async fn probe_frameserver() -> Result<Vec<Denied>, ProbeError> {
     let start = |child: &mut Child<ToFrameserver>| {
         let (data, _script) = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()?;
         let listen = Listen {
-            role: Role::Sink,
-            secrets: Vec::new(),
+            speaks: Speaks::A12 {
+                role: Role::Sink,
+                secrets: Vec::new(),
+            },
             handshake: PATIENCE,
             unproved: Unproved::USUAL,
             penalties: true,

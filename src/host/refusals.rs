@@ -82,9 +82,10 @@ impl Host {
             Ended::Violation(_) => Reason::Protocol,
             Ended::Refused(Refusal::TurnedAway) => Reason::TurnedAway,
             Ended::Crowded => Reason::TooMany,
-            Ended::Refused(Refusal::NotAccepted) | Ended::Peer | Ended::Told | Ended::Broken => {
-                return;
-            }
+            Ended::Refused(Refusal::NotAccepted | Refusal::Broken)
+            | Ended::Peer
+            | Ended::Told
+            | Ended::Broken => return,
         };
         self.note_refusal(
             id,

@@ -13,7 +13,7 @@ use keystore::{Actor, Change, Keystore, Memory, Now, OpenWindow, Origin, Reason,
 use rand_core::{Rng, SeedableRng};
 
 use super::admit::{Effect, Table, Use, Way, which_way};
-use crate::ipc::ConnectionId;
+use crate::ipc::{ConnectionId, Scheme};
 use crate::wire::Whole;
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
@@ -23,7 +23,7 @@ use crate::wire::a12::{
     Ratchet, Role, Rounds, SecretId, StageKeys,
 };
 use crate::wire::crypto::SecretKey;
-use crate::wire::{Input, Output, Protocol, Refusal};
+use crate::wire::{Input, Output, Protocol};
 
 /// What a peer is up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl World {
             name,
             window,
             count,
-            table: Table::new(64),
+            table: Table::new(Scheme::A12, 64),
             jobs: Vec::new(),
             backs: VecDeque::new(),
             peers: BTreeMap::new(),
@@ -240,8 +240,9 @@ impl World {
                 assert_ne!(peer.intent, Intent::Liar, "i1: a liar's proof was taken");
                 self.jobs.push((id, Job::Commit(key, way)));
             }
-            Effect::Answer(answer) => self.answer(id, answer),
-            Effect::Refuse(_) => self.answer(id, Answer::Refused(Refusal::NotAccepted)),
+            Effect::Answer(answer) => self.answer(id, answer.try_into().unwrap()),
+            Effect::Refuse(_, refusal) => self.answer(id, Answer::Refused(refusal)),
+            Effect::Welcome(_) | Effect::Prove(_) => panic!("no step of this protocol"),
             Effect::Kill(why) => panic!("an honest frameserver was to be killed: {why}"),
         }
     }
@@ -315,7 +316,7 @@ impl World {
                 Some(Ok(admitted)) => {
                     assert_eq!(admitted.key, self.peers[&id].key);
                     self.sessions.insert(id);
-                    return self.answer(id, Answer::Session(admitted.keys));
+                    return self.answer(id, admitted.answer.try_into().unwrap());
                 }
             },
         };
@@ -326,7 +327,7 @@ impl World {
 
     /// The host is killed and started again: only the store is left.
     fn crash(&mut self) {
-        self.table = Table::new(64);
+        self.table = Table::new(Scheme::A12, 64);
         self.jobs.clear();
         self.backs.clear();
         self.sessions.clear();
@@ -561,7 +562,7 @@ fn hello(key: PublicKey) -> ControlBody {
 #[test]
 fn i1_a_number_used_again_does_not_mix_two_claims() {
     let mut world = World::new(1);
-    let mut table = Table::new(8);
+    let mut table = Table::new(Scheme::A12, 8);
     let [own, other] = [(); 2].map(|()| random_key(&mut world.rng));
     let claim = |key: &SecretKey| {
         let hello = hello(key.public().unwrap());
@@ -599,7 +600,7 @@ fn i1_a_number_used_again_does_not_mix_two_claims() {
 /// What is under way for connections that have gone still takes its place.
 #[test]
 fn i7_claims_and_goodbyes_do_not_pile_up_work() {
-    let mut table = Table::new(1);
+    let mut table = Table::new(Scheme::A12, 1);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut ask = |number| {
         let key = random_key(&mut rng).public().unwrap();
@@ -618,7 +619,7 @@ fn i7_claims_and_goodbyes_do_not_pile_up_work() {
 
 #[test]
 fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
-    let mut table = Table::new(1);
+    let mut table = Table::new(Scheme::A12, 1);
     let proof = Ask::Proof(vec![0; 153]);
     let out_of_order = table.ask(ConnectionId(1), source(), None, proof);
     assert!(matches!(out_of_order, Effect::Kill(_)));
@@ -630,7 +631,7 @@ fn i1_a_request_out_of_order_costs_the_frameserver_its_life() {
     };
     // A key of zeros is no key: refused at once, and like everybody else.
     let refused = table.ask(ConnectionId(2), source(), None, claim());
-    assert!(matches!(refused, Effect::Refuse(_)));
+    assert!(matches!(refused, Effect::Refuse(..)));
     assert!(matches!(
         table.ask(ConnectionId(2), source(), None, claim()),
         Effect::Kill(_)

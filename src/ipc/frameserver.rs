@@ -7,8 +7,8 @@ use identity::Reference;
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, Denied, SessionId, Unproved};
-use crate::wire::a12::{Answer, Ask, Role, SecretId, StageKeys};
-use crate::wire::{Refusal, Violation};
+use crate::wire::a12::{Role, SecretId, StageKeys};
+use crate::wire::{Answer, Ask, Refusal, Violation};
 
 /// What the host says to a frameserver.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,14 +17,14 @@ pub enum ToFrameserver {
     Listen(Listen),
     /// The current secrets have changed; these replace all of them.
     Secrets(Vec<Candidate>),
-    /// What the key room says to this connection's pending question. With
-    /// [`Answer::Session`] comes the session that the peer has become.
+    /// What the key room says to this connection's pending question. With one that
+    /// [admits](Answer::admits) comes the session that the peer has become.
     Answer {
         /// The connection that asked.
         connection: ConnectionId,
         /// The answer.
         answer: Answer,
-        /// Present exactly with [`Answer::Session`].
+        /// Present exactly with an answer that admits.
         session: Option<SessionId>,
     },
     /// The script has decided; after `true` the session's events go to the data link.
@@ -46,10 +46,8 @@ pub enum ToFrameserver {
 /// How to listen.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Listen {
-    /// Our role.
-    pub role: Role,
-    /// The current secrets, at most [`Listen::MAX_SECRETS`].
-    pub secrets: Vec<Candidate>,
+    /// What is spoken.
+    pub speaks: Speaks,
     /// From the accepted connection to the proof, whatever happens in between.
     pub handshake: Duration,
     /// How many connections that have proved nothing are held at once.
@@ -58,6 +56,18 @@ pub struct Listen {
     pub penalties: bool,
     /// Refuse to start unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
+}
+
+/// What a listener speaks, and how.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Speaks {
+    /// Arcan's protocol.
+    A12 {
+        /// Our role.
+        role: Role,
+        /// The current secrets, at most [`Listen::MAX_SECRETS`].
+        secrets: Vec<Candidate>,
+    },
 }
 
 impl Listen {

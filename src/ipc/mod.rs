@@ -27,6 +27,44 @@ pub use unproved::{Unproved, UnprovedError};
 
 use serde::{Deserialize, Serialize};
 
+/// A protocol, by the scheme of its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Scheme {
+    /// `a12`: Arcan's.
+    A12,
+    /// `zmtp`: ZeroMQ's.
+    Zmtp,
+    /// `curvecp`.
+    CurveCp,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::A12, Self::Zmtp, Self::CurveCp];
+
+    /// The protocol of a scheme.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.name() == name)
+    }
+
+    /// As it stands in an address.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A12 => "a12",
+            Self::Zmtp => "zmtp",
+            Self::CurveCp => "curvecp",
+        }
+    }
+
+    /// The port where none is said; `None`: it has to be said.
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Self::A12 => Some(6680),
+            Self::Zmtp | Self::CurveCp => None,
+        }
+    }
+}
+
 /// A proved and admitted peer, as the host has registered it; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);

@@ -92,7 +92,7 @@ pub enum Ask {
     CurveCp(curvecp::Ask),
 }
 
-/// What the key room says to an [`Ask`] of the same protocol.
+/// What the key room says to an [`Ask`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Answer {
     /// Arcan's.
@@ -101,7 +101,57 @@ pub enum Answer {
     Zmtp(zmtp::Answer),
     /// CurveCP.
     CurveCp(curvecp::Answer),
+    /// No, whatever the protocol.
+    Refused(Refusal),
 }
+
+impl Answer {
+    /// Whether it makes the peer a session.
+    pub fn admits(&self) -> bool {
+        match self {
+            Self::A12(answer) => matches!(answer, a12::Answer::Session(_)),
+            Self::Zmtp(answer) => {
+                matches!(answer, zmtp::Answer::Session(_) | zmtp::Answer::Keyless)
+            }
+            Self::CurveCp(answer) => matches!(answer, curvecp::Answer::Session(_)),
+            Self::Refused(_) => false,
+        }
+    }
+}
+
+macro_rules! of_protocol {
+    ($($protocol:ident: $module:ident)*) => {$(
+        impl From<$module::Ask> for Ask {
+            fn from(ask: $module::Ask) -> Self {
+                Self::$protocol(ask)
+            }
+        }
+
+        impl From<$module::Answer> for Answer {
+            fn from(answer: $module::Answer) -> Self {
+                match answer {
+                    $module::Answer::Refused(refusal) => Self::Refused(refusal),
+                    answer => Self::$protocol(answer),
+                }
+            }
+        }
+
+        /// An answer for another protocol is out of turn.
+        impl TryFrom<Answer> for $module::Answer {
+            type Error = Error;
+
+            fn try_from(answer: Answer) -> Result<Self, Error> {
+                match answer {
+                    Answer::$protocol(answer) => Ok(answer),
+                    Answer::Refused(refusal) => Ok(Self::Refused(refusal)),
+                    _ => Err(Error::Proto(Violation::OutOfTurn)),
+                }
+            }
+        }
+    )*};
+}
+
+of_protocol! { A12: a12 Zmtp: zmtp CurveCp: curvecp }
 
 /// What goes into a [`Protocol`].
 #[derive(Debug)]
@@ -222,6 +272,9 @@ pub enum Refusal {
     /// The key room said no.
     #[error("not accepted")]
     NotAccepted,
+    /// Its handshake does not hold: what it sent was made with other keys, or changed.
+    #[error("its handshake does not hold")]
+    Broken,
     /// The script did not take the client.
     #[error("turned away by the script")]
     TurnedAway,

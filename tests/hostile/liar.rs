@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
-use moonport::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
+use moonport::ipc::frameserver::{
+    Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver,
+};
 use moonport::ipc::{ConnectionId, Denied, Received, RecvError, SessionId, Socket};
 use moonport::wire::a12::control::{Control, Header, Hello, Mode};
 use moonport::wire::a12::event::{External, SegmentKind};
@@ -18,12 +20,19 @@ use moonport::wire::a12::{
     Role, Rounds,
 };
 use moonport::wire::crypto::SecretKey;
-use moonport::wire::{Input, Output, Protocol, Violation, Whole};
+use moonport::wire::{self, Input, Output, Protocol, Violation, Whole};
 use rand_core::SeedableRng;
 
 use super::KEY;
 
 type Own = Socket<FromFrameserver, ToFrameserver>;
+
+/// The secret that everybody has to know.
+fn candidate(listen: &Listen) -> &Candidate {
+    match &listen.speaks {
+        Speaks::A12 { secrets, .. } => &secrets[0],
+    }
+}
 
 /// Tells a lie, and lives until the host ends it.
 pub(crate) fn main(lie: &str) {
@@ -32,7 +41,7 @@ pub(crate) fn main(lie: &str) {
         socket: Own::from_fd(stdin),
     };
     let (listen, _kept) = host.listen();
-    let secret = listen.secrets[0].id;
+    let secret = candidate(&listen).id;
     let claim = || Ask::Claim {
         secret,
         rounds: Rounds::One,
@@ -73,7 +82,7 @@ pub(crate) fn main(lie: &str) {
                 matches!(
                     told,
                     ToFrameserver::Answer {
-                        answer: Answer::Refused(_) | Answer::More,
+                        answer: wire::Answer::Refused(_) | wire::Answer::A12(Answer::More),
                         ..
                     }
                 )
@@ -130,12 +139,12 @@ impl Liar {
         self.sends(message, &[]);
     }
 
-    fn asks(&self, connection: u64, ask: Ask) {
+    fn asks(&self, connection: u64, ask: impl Into<wire::Ask>) {
         self.says(&FromFrameserver::Ask {
             connection: ConnectionId(connection),
             source: source(),
             reference: None,
-            ask,
+            ask: ask.into(),
         });
     }
 
@@ -149,7 +158,7 @@ impl Liar {
         self.says(&FromFrameserver::Ready(report()));
         let (now, handshake) = (Instant::now(), Duration::from_secs(60));
         let key = SecretKey::from_bytes(KEY);
-        let keys = listen.secrets[0].keys.clone();
+        let keys = candidate(listen).keys.clone();
         let initiator = InitiatorConfig {
             role: Role::Source,
             initial: keys.clone(),
@@ -159,7 +168,7 @@ impl Liar {
         };
         let listener = ListenerConfig {
             role: Role::Sink,
-            candidates: vec![(listen.secrets[0].id, keys)],
+            candidates: vec![(candidate(listen).id, keys)],
             handshake,
             ratchet: Ratchet {
                 at_once: true,
@@ -213,6 +222,7 @@ impl Liar {
                         if session.is_some() {
                             return;
                         }
+                        let answer = answer.try_into().unwrap();
                         server.handle(now, Input::Answer(answer)).unwrap();
                     }
                     Output::Idle(_) => break,

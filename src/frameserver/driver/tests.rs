@@ -11,9 +11,10 @@ use crate::frameserver::accept::Slots;
 use crate::frameserver::door::Door;
 use crate::frameserver::hub::{Peers, Questions};
 use crate::frameserver::link::Outbox;
+use crate::frameserver::machine::Config;
 use crate::ipc::Unproved;
 use crate::wire::Violation;
-use crate::wire::a12::{ListenerConfig, Ratchet, Role};
+use crate::wire::a12::{self, ListenerConfig, Ratchet, Role};
 
 fn shared() -> Rc<Shared> {
     let config = ListenerConfig {
@@ -34,7 +35,7 @@ fn shared() -> Rc<Shared> {
             live: 0,
         }),
         door: RefCell::new(Door::new(Unproved::at_most(1), true)),
-        config: RefCell::new(Arc::new(config)),
+        config: RefCell::new(Config::A12(Arc::new(config))),
         scratch: RefCell::new(Vec::new()),
         ended: Notify::new(),
     })
@@ -52,7 +53,7 @@ async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
         // What the hub does with the answer, while the peer's task has not looked yet.
         let session = SessionId(7);
         let (hub, mut inbox) = channel(1);
-        hub.try_send(ToPeer::Session(session, Box::new(Answer::More)))
+        hub.try_send(ToPeer::Session(session, Box::new(a12::Answer::More.into())))
             .unwrap();
         shared.peers.borrow_mut().sessions.insert(session, hub);
         peer.finish(stream, &mut inbox, why.into()).await;

@@ -18,8 +18,8 @@ fn accepted(script: &Outbox) -> Session {
     session
 }
 
-fn says(words: &str) -> Event {
-    Event::External {
+fn says(words: &str) -> a12::Event {
+    a12::Event::External {
         channel: 0,
         event: External::Message(Text {
             text: words.to_owned(),
@@ -28,8 +28,8 @@ fn says(words: &str) -> Event {
     }
 }
 
-fn frame(width: u16) -> Event {
-    Event::Frame {
+fn frame(width: u16) -> a12::Event {
+    a12::Event::Frame {
         channel: 0,
         width,
         height: 1,
@@ -204,7 +204,7 @@ fn a_closed_segment_is_terminated_and_says_nothing_more() {
     };
     session.said(epoch, open).unwrap();
     assert!(matches!(session.next(), Some(Next::Do(_))));
-    session.event(Event::Opened {
+    session.event(a12::Event::Opened {
         channel: Some(3),
         cookie: 5,
     });
@@ -217,10 +217,10 @@ fn a_closed_segment_is_terminated_and_says_nothing_more() {
     session.said(epoch, close).unwrap();
     session.said(epoch, activate(3)).unwrap();
     let channel = 3;
-    let closes = Next::Do(Command::Close { channel });
+    let closes = Next::Do(Command::A12(a12::Command::Close { channel }));
     assert_eq!(session.next(), Some(closes));
     assert_eq!(session.next(), None);
-    session.event(Event::External {
+    session.event(a12::Event::External {
         channel,
         event: External::Failure,
     });
@@ -296,7 +296,7 @@ fn a_script_hears_that_no_channel_is_free() {
     session.said(script.epoch().unwrap(), open).unwrap();
     session.next();
     let channel = None;
-    session.event(Event::Opened { channel, cookie });
+    session.event(a12::Event::Opened { channel, cookie });
     session.forward(&script);
     assert_eq!(script.take(), [ToScript::OpenFailed { parent, cookie }]);
 }
@@ -312,7 +312,7 @@ fn opens(session: &mut Session, script: &Outbox, channel: u8) {
     session.said(script.epoch().unwrap(), open).unwrap();
     assert!(matches!(session.next(), Some(Next::Do(_))));
     let channel = Some(channel);
-    session.event(Event::Opened { channel, cookie });
+    session.event(a12::Event::Opened { channel, cookie });
     session.forward(script);
     script.take();
 }
@@ -413,7 +413,7 @@ fn a_subsegment_that_blocks_adoption_is_closed_alone() {
     session.forward(&script);
     assert_eq!(adopted(&script.take()), [0, 2]);
     let channel = 1;
-    let closes = Next::Do(Command::Close { channel });
+    let closes = Next::Do(Command::A12(a12::Command::Close { channel }));
     assert_eq!(session.next(), Some(closes));
     assert_eq!(session.next(), None);
     // It was a wish of the old script.

@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::frameserver::hub::{Gone, Hub};
-use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::link::{FromScript, ToScript};
 use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket, Unproved};
 use crate::wire::a12::event::{External, SegmentKind, Text};
@@ -24,7 +24,7 @@ use crate::wire::a12::{
     Answer, Ask, Command, Event, Initiator, InitiatorConfig, Role, Rounds, SecretId, StageKeys,
 };
 use crate::wire::crypto::SecretKey;
-use crate::wire::{Error, Input, Output, Protocol, Refusal};
+use crate::wire::{self, Error, Input, Output, Protocol, Refusal};
 
 /// Runs a test; twenty seconds are for ever.
 pub(super) fn run(test: impl Future<Output = ()>) {
@@ -132,8 +132,10 @@ impl Rig {
 
 pub(super) fn listen(setup: &Setup) -> Listen {
     Listen {
-        role: Role::Sink,
-        secrets: vec![candidate(SECRET)],
+        speaks: Speaks::A12 {
+            role: Role::Sink,
+            secrets: vec![candidate(SECRET)],
+        },
         handshake: setup.handshake,
         unproved: Unproved::at_most(setup.unproved),
         penalties: true,
@@ -270,9 +272,10 @@ impl Host {
     pub(super) async fn reply(
         &mut self,
         connection: ConnectionId,
-        answer: Answer,
+        answer: impl Into<wire::Answer>,
     ) -> Option<SessionId> {
-        let session = matches!(answer, Answer::Session(_)).then(|| {
+        let answer = answer.into();
+        let session = answer.admits().then(|| {
             self.sessions += 1;
             SessionId(self.sessions)
         });
@@ -285,7 +288,10 @@ impl Host {
         session
     }
 
-    pub(super) fn answer(&mut self, connection: ConnectionId, ask: &Ask) -> Answer {
+    pub(super) fn answer(&mut self, connection: ConnectionId, ask: &wire::Ask) -> Answer {
+        let wire::Ask::A12(ask) = ask else {
+            panic!("asked for another protocol");
+        };
         match ask {
             Ask::Claim { hello, rounds, .. } if self.accepts => {
                 let claim = Claim::parse(hello).unwrap();
