@@ -105,6 +105,9 @@ pub enum Origin {
     Script,
     /// An admin, or `window=` of `moonport.listen`: its secret is for unknown keys only.
     Admin,
+    /// The same, for protocols whose clients have no field for a secret: whoever comes by one of
+    /// these is let in, and nobody else. The secret that it has is never shown.
+    WithoutSecret,
 }
 
 /// Why a window has ended.

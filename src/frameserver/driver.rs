@@ -305,7 +305,8 @@ impl Peer {
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
                 self.ticket.counts(true);
-                self.session = Some(Session::new(id, &self.shared.script));
+                let carries = self.machine.carries();
+                self.session = Some(Session::new(id, carries, &self.shared.script));
                 self.input(Input::Answer(*answer))
             }
             ToPeer::Decision(false) => Err(Ended::Refused(Refusal::TurnedAway).into()),
@@ -326,7 +327,7 @@ impl Peer {
 
     /// Does what can be done without waiting.
     fn turn(&mut self) -> Result<(), End> {
-        while let Some(next) = self.next() {
+        while let Some(next) = self.next()? {
             match next {
                 Next::Event(channel, command) => {
                     self.input(Input::Command(command))?;
@@ -352,14 +353,16 @@ impl Peer {
 
     /// Hands on to the script what has come for it; then, what the script wants done next, if there
     /// is room for it.
-    fn next(&mut self) -> Option<Next> {
-        let session = self.session.as_mut()?;
+    fn next(&mut self) -> Result<Option<Next>, Overrun> {
+        let Some(session) = &mut self.session else {
+            return Ok(None);
+        };
         session.forward(&self.shared.script);
         // One that is to end does so, even if it has stopped reading.
         if self.out.rest().len() < MAX_OUT || session.is_leaving() {
-            session.next()
+            session.next(&self.shared.script)
         } else {
-            None
+            Ok(None)
         }
     }
 

@@ -8,9 +8,10 @@ use identity::Reference;
 use rand_core::SeedableRng;
 
 use super::accept::Standing;
+use crate::ipc::Carries;
 use crate::ipc::frameserver::{Candidate, Listen, Speaks};
 use crate::wire::a12::{self, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Error, Input, Output, Protocol};
+use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Violation, curvecp, zmtp};
 
 /// After so many bytes to a client of a12 the keys are ratcheted again.
 const RATCHET_EVERY: u64 = 1 << 20;
@@ -38,6 +39,7 @@ impl Config {
                     every_bytes: RATCHET_EVERY,
                 },
             }))),
+            Speaks::Zmtp { .. } => Err(Rules),
         }
     }
 
@@ -75,12 +77,14 @@ pub(super) enum Machine {
 #[derive(Debug, PartialEq)]
 pub(super) enum Command {
     A12(a12::Command),
+    Zmtp(zmtp::Command),
 }
 
 /// What a peer did.
 #[derive(Debug)]
 pub(super) enum Event {
     A12(a12::Event),
+    Zmtp(zmtp::Event),
 }
 
 impl From<a12::Event> for Event {
@@ -108,6 +112,13 @@ impl Machine {
         }
     }
 
+    /// What goes over the session's segments.
+    pub(super) fn carries(&self) -> Carries {
+        match self {
+            Self::A12(_) => Carries::Events,
+        }
+    }
+
     /// What tells the machine that the script has taken the peer.
     pub(super) fn accept(&self) -> Command {
         match self {
@@ -126,7 +137,6 @@ impl Machine {
 
 /// How far a stranger has come that asks this.
 pub(super) fn standing_of(ask: &Ask) -> Standing {
-    use crate::wire::{curvecp, zmtp};
     match ask {
         Ask::A12(a12::Ask::Proof(_))
         | Ask::Zmtp(zmtp::Ask::Initiate(_))
@@ -143,6 +153,9 @@ pub(super) fn standing_after(answer: &Answer) -> Option<Standing> {
         _ => None,
     }
 }
+
+/// A command for another protocol.
+const OUT_OF_TURN: Error = Error::Proto(Violation::OutOfTurn);
 
 impl Protocol for Machine {
     type Ask = Ask;
@@ -165,6 +178,7 @@ impl Protocol for Machine {
                     Input::Timeout => Input::Timeout,
                     Input::Answer(answer) => Input::Answer(answer.try_into()?),
                     Input::Command(Command::A12(command)) => Input::Command(command),
+                    Input::Command(_) => return Err(OUT_OF_TURN),
                 };
                 machine.handle(now, input)
             }

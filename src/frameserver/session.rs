@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::link::{Epoch, Outbox};
 use super::machine::{Command, Event};
-use crate::ipc::link::{CREDIT, FromScript, ToScript};
-use crate::ipc::{SegmentId, SessionId};
-use crate::wire::a12;
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript, TooLarge};
+use crate::ipc::{Carries, SegmentId, SessionId};
 use crate::wire::a12::event::{External, SegmentKind, Target};
+use crate::wire::{a12, zmtp};
 
 /// How many of the script's messages may wait in all: what its credit comes to on all channels,
 /// and one to open and close each.
@@ -27,6 +27,7 @@ const LAST_WORDS: usize = 31;
 #[derive(Debug)]
 pub(super) struct Session {
     id: SessionId,
+    carries: Carries,
     /// The script that has been told of this session, and what for.
     epoch: Option<Epoch>,
     stage: Stage,
@@ -39,7 +40,11 @@ pub(super) struct Session {
     marks: VecDeque<(u64, u8)>,
     /// Open commands that the machine has not answered, with the segment that asked.
     opening: VecDeque<(u32, SegmentId, SegmentKind)>,
+    /// The script's message of which not all pieces have come.
+    assembly: Assembly,
     last_words: String,
+    /// The script has had the beginning of a message.
+    begun: bool,
     /// The backlog waits for room in the outbox, not for credit.
     held_up: bool,
 }
@@ -129,11 +134,24 @@ pub(super) enum Next {
     Last(Vec<Command>),
 }
 
+/// What becomes of one of the script's messages.
+enum Taken {
+    /// It is done when the bytes that the machine makes of this are out.
+    Event(Command),
+    /// This is to be done, and it was no event.
+    Next(Next),
+    /// An event that comes to nothing by itself.
+    Part,
+    /// Nothing.
+    Nothing,
+}
+
 impl Session {
     /// A peer has proved its key; the script has not decided.
-    pub(super) fn new(id: SessionId, script: &Outbox) -> Self {
+    pub(super) fn new(id: SessionId, carries: Carries, script: &Outbox) -> Self {
         Self {
             id,
+            carries,
             epoch: script.epoch(),
             stage: Stage::Undecided,
             segments: BTreeMap::from([(PRIMARY, Segment::new(UNKNOWN))]),
@@ -141,6 +159,8 @@ impl Session {
             waiting: VecDeque::new(),
             marks: VecDeque::new(),
             opening: VecDeque::new(),
+            assembly: Assembly::default(),
+            begun: false,
             last_words: String::new(),
             held_up: false,
         }
@@ -153,6 +173,7 @@ impl Session {
             // Decided by another script than the one that has spoken already.
             self.epoch = script.epoch();
             self.waiting.clear();
+            self.assembly = Assembly::default();
             for known in self.segments.values_mut() {
                 known.changes_hands();
             }
@@ -173,6 +194,15 @@ impl Session {
     pub(super) fn event(&mut self, event: impl Into<Event>) {
         match event.into() {
             Event::A12(event) => self.event_a12(event),
+            Event::Zmtp(zmtp::Event::Message(parts)) => {
+                let segment = self.segment(PRIMARY);
+                let piece = |(bytes, ends)| ToScript::Piece {
+                    segment,
+                    bytes,
+                    ends,
+                };
+                self.backlog.extend(link::pieces(parts).map(piece));
+            }
         }
     }
 
@@ -287,7 +317,9 @@ impl Session {
                 }
                 return Ok(());
             }
-            FromScript::Target { segment, .. } | FromScript::Input { segment, .. } => {
+            FromScript::Target { segment, .. }
+            | FromScript::Input { segment, .. }
+            | FromScript::Piece { segment, .. } => {
                 let Some(known) = self.segments.get_mut(&segment.channel) else {
                     return Ok(());
                 };
@@ -321,55 +353,98 @@ impl Session {
     }
 
     /// What the script wants done next; nothing before it has taken the client.
-    pub(super) fn next(&mut self) -> Option<Next> {
+    pub(super) fn next(&mut self, script: &Outbox) -> Result<Option<Next>, Overrun> {
         while self.stage == Stage::Accepted {
-            let (epoch, message) = self.waiting.pop_front()?;
+            let Some((epoch, message)) = self.waiting.pop_front() else {
+                break;
+            };
             let channel = about(&message).channel;
             if !self.segments.contains_key(&channel) {
                 continue;
             }
-            let command = match message {
-                FromScript::Target { event, .. } => a12::Command::Target { channel, event },
-                FromScript::Input { input, .. } => a12::Command::Input { channel, input },
-                FromScript::Open {
-                    parent,
-                    cookie,
-                    kind,
-                } => {
-                    if self.epoch != Some(epoch) {
-                        continue;
-                    }
-                    self.opening.push_back((cookie, parent, kind));
-                    let open = a12::Command::Open { cookie, kind };
-                    return Some(Next::Do(Command::A12(open)));
-                }
-                FromScript::Close { last_words, .. } if channel == PRIMARY => {
-                    self.forget(PRIMARY);
-                    let text = shortened(last_words);
-                    // On other channels nothing is said: Arcan's own sources take what comes for
-                    // a secondary window as meant for the primary one.
-                    let exit = a12::Command::Target {
-                        channel,
-                        event: Target::Exit,
-                    };
-                    let shutdown = a12::Command::Shutdown { text };
-                    return Some(Next::Last(vec![Command::A12(exit), Command::A12(shutdown)]));
-                }
-                FromScript::Close { .. } => {
-                    self.close(channel);
-                    let close = a12::Command::Close { channel };
-                    return Some(Next::Do(Command::A12(close)));
-                }
-                FromScript::Credit { .. } | FromScript::Flags { .. } => continue,
+            let current = self.epoch == Some(epoch);
+            let next = match self.carries {
+                Carries::Events => self.next_a12(current, channel, message),
+                Carries::Messages { most, .. } => self.next_message(current, most, message)?,
             };
-            let command = Command::A12(command);
-            return Some(if self.epoch == Some(epoch) {
-                Next::Event(channel, command)
-            } else {
-                Next::Do(command)
-            });
+            match next {
+                Taken::Next(next) => return Ok(Some(next)),
+                Taken::Event(command) if current => {
+                    return Ok(Some(Next::Event(channel, command)));
+                }
+                Taken::Event(command) => return Ok(Some(Next::Do(command))),
+                Taken::Nothing => {}
+                // What makes no bytes for the client is done with.
+                Taken::Part if current => self.hand_back(channel, 1, script),
+                Taken::Part => {}
+            }
         }
-        None
+        Ok(None)
+    }
+
+    fn next_a12(&mut self, current: bool, channel: u8, message: FromScript) -> Taken {
+        Taken::Event(Command::A12(match message {
+            FromScript::Target { event, .. } => a12::Command::Target { channel, event },
+            FromScript::Input { input, .. } => a12::Command::Input { channel, input },
+            FromScript::Open {
+                parent,
+                cookie,
+                kind,
+            } if current => {
+                self.opening.push_back((cookie, parent, kind));
+                let open = a12::Command::Open { cookie, kind };
+                return Taken::Next(Next::Do(Command::A12(open)));
+            }
+            FromScript::Close { last_words, .. } if channel == PRIMARY => {
+                self.forget(PRIMARY);
+                let text = shortened(last_words);
+                // On other channels nothing is said: Arcan's own sources take what comes for a
+                // secondary window as meant for the primary one.
+                let exit = a12::Command::Target {
+                    channel,
+                    event: Target::Exit,
+                };
+                let last = [exit, a12::Command::Shutdown { text }];
+                return Taken::Next(Next::Last(last.map(Command::A12).into()));
+            }
+            FromScript::Close { .. } => {
+                self.close(channel);
+                let close = a12::Command::Close { channel };
+                return Taken::Next(Next::Do(Command::A12(close)));
+            }
+            FromScript::Piece { .. } => return Taken::Part,
+            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
+                return Taken::Nothing;
+            }
+        }))
+    }
+
+    fn next_message(
+        &mut self,
+        current: bool,
+        most: u32,
+        message: FromScript,
+    ) -> Result<Taken, Overrun> {
+        Ok(match message {
+            FromScript::Piece { bytes, ends, .. } if current => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                match self.assembly.take(bytes, ends, most) {
+                    Ok(Some(parts)) => Taken::Event(Command::Zmtp(zmtp::Command::Send(parts))),
+                    Ok(None) => Taken::Part,
+                    Err(TooLarge) => return Err(Overrun),
+                }
+            }
+            FromScript::Close { .. } => {
+                self.forget(PRIMARY);
+                let close = Command::Zmtp(zmtp::Command::Close);
+                Taken::Next(Next::Last(vec![close]))
+            }
+            FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
+            FromScript::Piece { .. }
+            | FromScript::Open { .. }
+            | FromScript::Credit { .. }
+            | FromScript::Flags { .. } => Taken::Nothing,
+        })
     }
 
     /// The script closes a secondary segment.
@@ -405,11 +480,15 @@ impl Session {
             *due.entry(channel).or_default() += 1;
         }
         for (channel, events) in due {
-            let segment = self.segment(channel);
-            if let Some(known) = self.segments.get_mut(&channel) {
-                known.from_script = known.from_script.saturating_sub(events);
-                script.push(ToScript::Credit { segment, events });
-            }
+            self.hand_back(channel, events, script);
+        }
+    }
+
+    fn hand_back(&mut self, channel: u8, events: u32, script: &Outbox) {
+        let segment = self.segment(channel);
+        if let Some(known) = self.segments.get_mut(&channel) {
+            known.from_script = known.from_script.saturating_sub(events);
+            script.push(ToScript::Credit { segment, events });
         }
     }
 
@@ -429,7 +508,10 @@ impl Session {
                 self.held_up = true;
                 return;
             }
-            if let ToScript::Event { segment, .. } | ToScript::Frame { segment, .. } = first {
+            if let ToScript::Event { segment, .. }
+            | ToScript::Frame { segment, .. }
+            | ToScript::Piece { segment, .. } = first
+            {
                 match self.segments.get_mut(&segment.channel) {
                     Some(known) if known.to_script >= CREDIT => return,
                     Some(known) => known.to_script += 1,
@@ -437,6 +519,9 @@ impl Session {
                 }
             }
             if let Some(message) = self.backlog.pop_front() {
+                if let ToScript::Piece { ends, .. } = &message {
+                    self.begun = *ends != Ends::Message;
+                }
                 script.push(message);
             }
         }
@@ -446,6 +531,7 @@ impl Session {
     fn adopted_by(&mut self, epoch: Epoch, script: &Outbox) {
         self.epoch = Some(epoch);
         self.marks.clear();
+        self.assembly = Assembly::default();
         let blocked: Vec<u8> = self
             .segments
             .iter()
@@ -466,14 +552,24 @@ impl Session {
                 kind: known.kind,
                 title: known.title.clone(),
                 guid: known.guid,
+                carries: self.carries,
             });
             if let Some(picture) = known.picture {
                 script.push(picture.resized(segment));
             }
         }
-        // The rest concerns the old script's wishes or what Adopt has said.
-        self.backlog.retain(|message| {
-            matches!(message, ToScript::Event { segment, .. } if passes_on(segment.channel))
+        // The rest concerns the old script's wishes or what Adopt has said. A message of which the
+        // old script has had the beginning is lost with it.
+        let begun = std::mem::take(&mut self.begun);
+        let mut cut = begun;
+        self.backlog.retain(|message| match message {
+            ToScript::Event { segment, .. } => passes_on(segment.channel),
+            ToScript::Piece { segment, ends, .. } => {
+                let kept = !cut;
+                cut &= *ends != Ends::Message;
+                kept && passes_on(segment.channel)
+            }
+            _ => false,
         });
         // Before what the old script still wanted, and the primary one first.
         for &channel in blocked.iter().rev() {
@@ -530,6 +626,7 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
     match message {
         FromScript::Target { segment, .. }
         | FromScript::Input { segment, .. }
+        | FromScript::Piece { segment, .. }
         | FromScript::Open {
             parent: segment, ..
         }
@@ -542,6 +639,7 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
 fn segment_of(message: &ToScript) -> SegmentId {
     match message {
         ToScript::Event { segment, .. }
+        | ToScript::Piece { segment, .. }
         | ToScript::Resized { segment, .. }
         | ToScript::Frame { segment, .. }
         | ToScript::Opened { segment, .. }

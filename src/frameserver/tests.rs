@@ -13,7 +13,7 @@ use super::hub::Gone;
 use super::session::MAX_UNREAD;
 use crate::ipc::frameserver::{Ended, FromFrameserver, ToFrameserver};
 use crate::ipc::link::{CREDIT, FromScript, ToScript};
-use crate::ipc::{ConnectionId, SegmentId, Socket};
+use crate::ipc::{Carries, ConnectionId, SegmentId, Socket};
 use crate::wire::a12::event::{External, SegmentKind, Target};
 use crate::wire::a12::{Answer, Command, Event, Rounds};
 use crate::wire::{Refusal, Violation};
@@ -355,6 +355,7 @@ fn a_new_script_is_told_what_lives_and_gets_what_follows() {
             kind: KIND,
             title: "title".to_owned(),
             guid: [3, 4],
+            carries: Carries::Events,
         };
         assert_eq!(rig.script.hears().await, adopt);
         assert_eq!(rig.script.hears().await, told(segment, "meanwhile"));

@@ -20,7 +20,10 @@ use crate::frameserver;
 use crate::ipc::Denied;
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::script::{ToScript, Wanted, WindowStatus};
-use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link, script};
+use crate::ipc::{
+    Carries, ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, ZmtpOptions, link,
+    script,
+};
 use crate::wire::a12::{Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
 
@@ -28,6 +31,10 @@ use crate::wire::{Refusal, Violation};
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) script: ScriptId,
+    /// What it speaks.
+    pub(super) scheme: Scheme,
+    /// What its script wants of that.
+    pub(super) options: Options,
     /// `None`: it does not listen any more.
     pub(super) listener: Option<ListenerId>,
     pub(super) name: Name,
@@ -78,6 +85,38 @@ impl Front {
         }
     }
 
+    /// What its process is to speak, with these secrets if it has such.
+    fn speaks(&self, secrets: Vec<Candidate>) -> Speaks {
+        match self.scheme {
+            Scheme::A12 => Speaks::A12 {
+                role: Role::Sink,
+                secrets,
+            },
+            Scheme::Zmtp | Scheme::CurveCp => {
+                let ZmtpOptions {
+                    socket, keyless, ..
+                } = self.zmtp();
+                let socket = Box::new(socket);
+                Speaks::Zmtp { socket, keyless }
+            }
+        }
+    }
+
+    fn zmtp(&self) -> ZmtpOptions {
+        match &self.options {
+            Options::Zmtp(options) => ZmtpOptions::clone(options),
+            Options::Usual => ZmtpOptions::default(),
+        }
+    }
+
+    /// What goes over the segments of its peers.
+    pub(super) fn carries(&self) -> Carries {
+        match self.scheme {
+            Scheme::A12 => Carries::Events,
+            Scheme::Zmtp | Scheme::CurveCp => self.zmtp().carries(),
+        }
+    }
+
     /// Its process has been started.
     pub(super) fn is_started(&self) -> bool {
         self.child.is_some()
@@ -96,6 +135,8 @@ impl Front {
         let (link, _) = Socket::<(), ()>::pair().unwrap();
         Self {
             script,
+            scheme: Scheme::A12,
+            options: Options::Usual,
             listener: Some(listener),
             name,
             addresses: Vec::new(),
@@ -111,7 +152,7 @@ impl Front {
             undecided: 0,
             sockets: Vec::new(),
             child: Some(child),
-            table: Table::new(crate::ipc::Scheme::A12, unproved.full()),
+            table: Table::new(Scheme::A12, unproved.full()),
             link: Some(link.into_fd()),
             failures: Failures::default(),
             refusals: Refusals::default(),
@@ -142,17 +183,22 @@ impl Host {
                 .map_err(|error| BindFailure(&error).to_string()),
             Err(error) => Err(error.to_string()),
         };
+        let cannot = |host: &mut Self, why: &str| {
+            tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
+            host.tell_ended(script, wanted.listener, why);
+        };
         let (scheme, sockets) = match sockets {
             Ok(sockets) => sockets,
-            Err(why) => {
-                tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
-                return self.tell_ended(script, wanted.listener, &why);
-            }
+            Err(why) => return cannot(self, &why),
         };
-        let addresses = sockets
+        let addresses: Vec<SocketAddr> = sockets
             .iter()
             .filter_map(|socket| socket.local_addr().ok())
             .collect();
+        let keyless = matches!(&wanted.options, Options::Zmtp(options) if options.keyless);
+        if keyless && !addresses.iter().all(|address| address.ip().is_loopback()) {
+            return cannot(self, "keyless only on loopback");
+        }
         self.next_front += 1;
         let id = FrontId(self.next_front);
         let candidate = Candidate {
@@ -161,6 +207,8 @@ impl Host {
         };
         let front = Front {
             script,
+            scheme,
+            options: wanted.options,
             listener: Some(wanted.listener),
             name: wanted.name,
             addresses,
@@ -225,10 +273,7 @@ impl Host {
         descriptors.extend(sockets.into_iter().map(OwnedFd::from));
         child.tell_with(
             ToFrameserver::Listen(Listen {
-                speaks: Speaks::A12 {
-                    role: Role::Sink,
-                    secrets,
-                },
+                speaks: front.speaks(secrets),
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
                 penalties: self.options.penalties,

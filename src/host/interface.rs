@@ -43,12 +43,11 @@ impl FromStr for Interface {
     type Err = InterfaceError;
 
     fn from_str(text: &str) -> Result<Self, InterfaceError> {
-        let (scheme, place) = match text.split_once("://") {
-            Some((name, place)) => match Scheme::named(name) {
-                Some(scheme @ Scheme::A12) => (scheme, place),
-                _ => return Err(InterfaceError::Scheme(name.to_owned())),
-            },
-            None => (Scheme::A12, text),
+        let (scheme, place) = Scheme::of(text);
+        let scheme = match scheme {
+            Ok(scheme @ (Scheme::A12 | Scheme::Zmtp)) => scheme,
+            Ok(other) => return Err(InterfaceError::Scheme(other.name().to_owned())),
+            Err(name) => return Err(InterfaceError::Scheme(name.to_owned())),
         };
         Ok(Self {
             scheme,

@@ -275,6 +275,7 @@ impl Host {
             "authenticated"
         );
         front.undecided += 1;
+        let carries = front.carries();
         let name = front.name.clone();
         self.sessions.enter(
             session,
@@ -305,6 +306,8 @@ impl Host {
                 tags: tags(entry),
                 endpoint: peer.source,
                 new,
+                carries,
+                zmtp: None,
             }));
         }
     }

@@ -35,7 +35,10 @@ impl Host {
                     human: wanted.human,
                     count: wanted.count,
                     lasts_ms,
-                    origin: Origin::Admin,
+                    origin: match wanted.without_secret {
+                        true => Origin::WithoutSecret,
+                        false => Origin::Admin,
+                    },
                     label: wanted.label,
                 };
                 // A script chooses the number, and must not take one from another window.

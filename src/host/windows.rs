@@ -12,7 +12,7 @@ use keystore::{
     WindowId,
 };
 
-use super::admit::Use;
+use super::admit::{NO_SECRET, Use};
 use super::{FrontId, Host, ScriptId};
 use crate::ipc::ListenerId;
 use crate::ipc::frameserver::{Candidate, Listen, ToFrameserver};
@@ -79,6 +79,19 @@ impl Windows {
                 .saturating_add(seen.window.lasts_ms),
         };
         found.into_iter().map(status).collect()
+    }
+
+    /// The window that lets in whoever comes by a protocol without secrets; the youngest that is
+    /// open.
+    fn without_secret(&self, name: &Name) -> Option<WindowId> {
+        self.seen
+            .values()
+            .filter(|seen| {
+                let window = &seen.window;
+                window.name == *name && window.origin == Origin::WithoutSecret && seen.left > 0
+            })
+            .max_by_key(|seen| seen.window.opened.wall_ms)
+            .map(|seen| seen.window.id)
     }
 
     /// The windows whose secrets verify beside a listener's required one; the youngest come first,
@@ -231,6 +244,11 @@ impl Host {
         };
         let mut candidates = Vec::new();
         let mut uses = BTreeMap::new();
+        if !front.scheme.has_secrets() {
+            let window = self.windows.without_secret(&front.name);
+            uses.insert(NO_SECRET, Use::Required(window));
+            return (candidates, uses);
+        }
         if let Some(required) = &front.required {
             uses.insert(required.candidate.id, Use::Required(required.window));
             candidates.push(required.candidate.clone());
@@ -252,7 +270,9 @@ impl Host {
             };
             if front.uses != uses {
                 front.uses = uses;
-                front.tell(ToFrameserver::Secrets(candidates));
+                if front.scheme.has_secrets() {
+                    front.tell(ToFrameserver::Secrets(candidates));
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, Denied, SessionId, Unproved};
 use crate::wire::a12::{Role, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Refusal, Violation};
+use crate::wire::{Answer, Ask, Refusal, Violation, zmtp};
 
 /// What the host says to a frameserver.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +67,13 @@ pub enum Speaks {
         role: Role,
         /// The current secrets, at most [`Listen::MAX_SECRETS`].
         secrets: Vec<Candidate>,
+    },
+    /// ZeroMQ's.
+    Zmtp {
+        /// Our socket.
+        socket: Box<zmtp::Socket>,
+        /// Peers without a key may come.
+        keyless: bool,
     },
 }
 

@@ -6,12 +6,93 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SegmentId;
+use super::{Carries, SegmentId};
 use crate::wire::a12::event::{External, Io, SegmentKind, Target};
 
 /// How many events of one segment may be under way in one direction: the length of Arcan's client
 /// event queue.
 pub const CREDIT: u32 = 127;
+
+/// The largest piece of a message that goes at once, in bytes: with what is around it, it fits one
+/// message between processes.
+pub const PIECE: usize = 60 * 1024;
+
+/// What ends with a piece of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ends {
+    /// Nothing: the part goes on.
+    Nothing,
+    /// One of its parts.
+    Part,
+    /// The message, with its last part.
+    Message,
+}
+
+/// A message in pieces.
+pub fn pieces(parts: Vec<Vec<u8>>) -> impl Iterator<Item = (Vec<u8>, Ends)> {
+    let last = parts.len().saturating_sub(1);
+    parts.into_iter().enumerate().flat_map(move |(at, part)| {
+        let end = if at == last {
+            Ends::Message
+        } else {
+            Ends::Part
+        };
+        let mut rest = Some(part);
+        std::iter::from_fn(move || {
+            let mut piece = rest.take()?;
+            if piece.len() <= PIECE {
+                return Some((piece, end));
+            }
+            rest = Some(piece.split_off(PIECE));
+            Some((piece, Ends::Nothing))
+        })
+    })
+}
+
+/// A message that is put together again.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    parts: Vec<Vec<u8>>,
+    part: Vec<u8>,
+    bytes: usize,
+}
+
+/// A message grows larger than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+impl Assembly {
+    /// Takes the next piece of a message of at most `most` bytes; with the last one, gives the
+    /// message.
+    pub fn take(
+        &mut self,
+        piece: Vec<u8>,
+        ends: Ends,
+        most: usize,
+    ) -> Result<Option<Vec<Vec<u8>>>, TooLarge> {
+        self.bytes += piece.len();
+        if self.bytes + self.parts.len() * PART > most.saturating_add(LEEWAY) {
+            return Err(TooLarge);
+        }
+        if self.part.is_empty() {
+            self.part = piece;
+        } else {
+            self.part.extend_from_slice(&piece);
+        }
+        if ends != Ends::Nothing {
+            self.parts.push(std::mem::take(&mut self.part));
+        }
+        if ends != Ends::Message {
+            return Ok(None);
+        }
+        self.bytes = 0;
+        Ok(Some(std::mem::take(&mut self.parts)))
+    }
+}
+
+/// What a part costs beside its bytes; and so many are not counted.
+const PART: usize = size_of::<Vec<u8>>();
+const LEEWAY: usize = 64 * PART;
 
 /// What a frameserver says to the script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +103,16 @@ pub enum ToScript {
         segment: SegmentId,
         /// What.
         event: External,
+    },
+    /// A piece of a message from the client. It counts as an event.
+    Piece {
+        /// On which segment.
+        segment: SegmentId,
+        /// At most [`PIECE`] bytes.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+        /// What ends with it.
+        ends: Ends,
     },
     /// The size or kind of the picture has changed; sent before the first frame.
     Resized {
@@ -85,6 +176,8 @@ pub enum ToScript {
         title: String,
         /// Its identity.
         guid: [u64; 2],
+        /// What goes over it.
+        carries: Carries,
     },
 }
 
@@ -104,6 +197,16 @@ pub enum FromScript {
         segment: SegmentId,
         /// What.
         input: Io,
+    },
+    /// A piece of a message for the client. It counts as an event.
+    Piece {
+        /// On which segment.
+        segment: SegmentId,
+        /// At most [`PIECE`] bytes.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+        /// What ends with it.
+        ends: Ends,
     },
     /// Accept the client's request for another segment.
     Open {
@@ -138,4 +241,41 @@ pub enum FromScript {
         /// Said to the peer before closing, if it can be.
         last_words: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_message_in_pieces_is_put_together_again(
+            sizes in prop::collection::vec(prop_oneof![0..100usize, PIECE - 1..PIECE + 2, 0..3 * PIECE], 1..5),
+        ) {
+            let message: Vec<Vec<u8>> = (1..).zip(&sizes).map(|(n, &size)| vec![n; size]).collect();
+            let most = sizes.iter().sum();
+            let mut assembly = Assembly::default();
+            // Nothing of one message is left for the next.
+            for _ in 0..2 {
+                let mut whole = None;
+                for (piece, ends) in pieces(message.clone()) {
+                    prop_assert!(piece.len() <= PIECE && whole.is_none());
+                    whole = assembly.take(piece, ends, most).unwrap();
+                }
+                prop_assert_eq!(whole.as_ref(), Some(&message));
+            }
+        }
+    }
+
+    #[test]
+    fn i7_a_message_without_end_is_given_up() {
+        let endless = |piece: Vec<u8>, ends| {
+            let mut assembly = Assembly::default();
+            (0..10_000).position(|_| assembly.take(piece.clone(), ends, 4096).is_err())
+        };
+        assert!(endless(vec![0; 1000], Ends::Nothing).is_some_and(|taken| taken < 10));
+        assert!(endless(Vec::new(), Ends::Part).is_some_and(|taken| taken < 300));
+    }
 }

@@ -27,6 +27,8 @@ pub use unproved::{Unproved, UnprovedError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::zmtp;
+
 /// A protocol, by the scheme of its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scheme {
@@ -47,6 +49,15 @@ impl Scheme {
         Self::ALL.into_iter().find(|scheme| scheme.name() == name)
     }
 
+    /// The protocol that an interface names, as scripts write it, and the rest of it; a scheme that
+    /// is none of them is given back as it is.
+    pub fn of(interface: &str) -> (Result<Self, &str>, &str) {
+        match interface.split_once("://") {
+            Some((name, place)) => (Self::named(name).ok_or(name), place),
+            None => (Ok(Self::A12), interface),
+        }
+    }
+
     /// As it stands in an address.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,6 +67,11 @@ impl Scheme {
         }
     }
 
+    /// Whether its clients have a field for a shared secret.
+    pub fn has_secrets(self) -> bool {
+        self == Self::A12
+    }
+
     /// The port where none is said; `None`: it has to be said.
     pub fn port(self) -> Option<u16> {
         match self {
@@ -63,6 +79,64 @@ impl Scheme {
             Self::Zmtp | Self::CurveCp => None,
         }
     }
+}
+
+/// What a script wants of a protocol, beyond a name and a place.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Options {
+    /// What is usual.
+    #[default]
+    Usual,
+    /// For ZeroMQ.
+    Zmtp(Box<ZmtpOptions>),
+}
+
+/// What a script wants of a ZeroMQ socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZmtpOptions {
+    /// Our socket.
+    pub socket: zmtp::Socket,
+    /// Takes peers without a key, too; only where nobody else can come.
+    pub keyless: bool,
+    /// How many messages may wait for one peer.
+    pub high_water: u32,
+}
+
+impl ZmtpOptions {
+    /// What goes over a segment of such a socket.
+    pub fn carries(&self) -> Carries {
+        Carries::Messages {
+            socket: self.socket.kind,
+            most: u32::try_from(self.socket.max_message).unwrap_or(u32::MAX),
+            high_water: self.high_water,
+        }
+    }
+}
+
+impl Default for ZmtpOptions {
+    fn default() -> Self {
+        Self {
+            socket: zmtp::Socket::new(zmtp::SocketType::Router),
+            keyless: false,
+            high_water: 1000,
+        }
+    }
+}
+
+/// What goes over a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Carries {
+    /// Events of Arcan's.
+    Events,
+    /// Messages of parts.
+    Messages {
+        /// What our socket is for.
+        socket: zmtp::SocketType,
+        /// The largest message, all parts together, in bytes.
+        most: u32,
+        /// How many messages may wait for the peer.
+        high_water: u32,
+    },
 }
 
 /// A proved and admitted peer, as the host has registered it; never used twice.

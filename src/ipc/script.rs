@@ -7,7 +7,8 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Denied, ListenerId, SessionId};
+use super::{Carries, Denied, ListenerId, Options, SessionId};
+use crate::wire::zmtp;
 
 /// What the host says to a script process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,6 +142,10 @@ pub struct Request {
     pub endpoint: SocketAddr,
     /// Whether its key came in by a window just now.
     pub new: bool,
+    /// What goes over its segment.
+    pub carries: Carries,
+    /// What a peer of ZeroMQ's tells of itself.
+    pub zmtp: Option<Box<zmtp::Metadata>>,
 }
 
 /// What happened to a window.
@@ -302,6 +307,8 @@ pub struct Listen {
     pub interface: String,
     /// 0: the protocol's own.
     pub port: u16,
+    /// What it wants of the protocol.
+    pub options: Options,
     /// Where the script asked for it, for messages: `file:line`.
     pub place: String,
 }
@@ -333,6 +340,8 @@ pub struct NewWindow {
     pub secret: Secret,
     /// Whether a person made the secret up, so that guesses are counted.
     pub human: bool,
+    /// Nobody has to know the secret: for protocols whose clients have no field for one.
+    pub without_secret: bool,
     /// How many unknown keys it lets in.
     pub count: u32,
     /// Seconds in which it does; `None`: the default.

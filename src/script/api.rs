@@ -7,6 +7,7 @@ mod constants;
 mod flags;
 mod input;
 mod keys;
+mod messages;
 mod net;
 mod process;
 mod reference;
@@ -173,6 +174,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        messages::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,

@@ -47,6 +47,8 @@ pub(super) enum Status {
     Resized(Resized),
     /// A frame has come.
     Frame(Frame),
+    /// The client has sent a message of these parts.
+    Parts(Vec<Vec<u8>>),
     /// What the client says.
     Said {
         event: External,
@@ -260,6 +262,26 @@ pub(super) static KINDS: [Kind; 23] = [
                 "boolean?",
                 "listener: the key came in by a window just now",
             ),
+            f(
+                "protocol",
+                "string?",
+                "listener: what the peer speaks, `a12` or `zmtp`",
+            ),
+            f(
+                "zmtp_socket_type",
+                "string?",
+                "listener, ZeroMQ: the type of the peer's socket in lower case; not every peer says",
+            ),
+            f(
+                "zmtp_identity",
+                "string?",
+                "listener, ZeroMQ: the identity that the peer has chosen, any bytes",
+            ),
+            f(
+                "properties",
+                "table<string, string>?",
+                "listener, ZeroMQ: what else the peer tells of itself",
+            ),
         ],
     },
     Kind {
@@ -377,8 +399,17 @@ pub(super) static KINDS: [Kind; 23] = [
     },
     Kind {
         name: "message",
-        doc: "Free text.",
-        fields: &[f("message", "string", "at most 77 bytes"), MULTIPART, FRAME],
+        doc: "Free text, or a message of parts.",
+        fields: &[
+            f(
+                "message",
+                "string",
+                "at most 77 bytes of text; of a message of parts, the first one, of any size and content",
+            ),
+            MULTIPART,
+            FRAME,
+            f("parts", "string[]?", "all parts of a message of parts"),
+        ],
     },
     Kind {
         name: "alert",
@@ -574,6 +605,7 @@ pub(super) fn segkind(kind: SegmentKind) -> &'static str {
         29 => "audio",
         30 => "bridge-allocator",
         255 => "debug",
+        0x6d73 => "messages",
         _ => "",
     }
 }
@@ -585,6 +617,9 @@ pub(super) fn is_network(kind: SegmentKind) -> bool {
 
 /// What a listener registers as.
 pub(super) const NETWORK_SERVER: SegmentKind = SegmentKind(2);
+
+/// What a client without events of Arcan's is, that sends messages of parts. Not on the wire.
+pub(super) const MESSAGES: SegmentKind = SegmentKind(0x6d73);
 
 /// A peer that has become a client asks for this.
 pub(super) const HANDOVER: SegmentKind = SegmentKind(28);

@@ -6,8 +6,8 @@ use identity::Name;
 
 use super::picture::Picture;
 use super::status::Status;
-use crate::ipc::link::{CREDIT, FromScript};
-use crate::ipc::{ListenerId, SegmentId};
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript};
+use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::wire::a12::event::{Io, SegmentKind, Target};
 
 /// The number by which a script holds a listener or segment; never used twice by a script process.
@@ -64,6 +64,8 @@ pub(super) struct Listener {
     pub(super) id: ListenerId,
     /// The scope in which keys are accepted.
     pub(super) name: Name,
+    /// Whether its clients have a field for a secret.
+    pub(super) has_secrets: bool,
     /// Where the script made it: `file:line`.
     pub(super) place: String,
     /// Its token.
@@ -93,6 +95,10 @@ pub(super) struct Segment {
     pub(super) flags: Flags,
     /// What the script is told of the picture.
     pub(super) picture: Picture,
+    /// What goes over it.
+    pub(super) carries: Carries,
+    /// The client's message of which not all pieces have come.
+    pub(super) assembly: Assembly,
     /// What goes to the client.
     pub(super) out: Outgoing,
     /// The client's events that have come and are not dispatched.
@@ -164,6 +170,8 @@ pub(super) enum Say {
     Target(Target),
     /// Input.
     Input(Io),
+    /// A piece of a message.
+    Piece(Vec<u8>, Ends),
 }
 
 impl Say {
@@ -171,6 +179,11 @@ impl Say {
         match self {
             Self::Target(event) => FromScript::Target { segment, event },
             Self::Input(input) => FromScript::Input { segment, input },
+            Self::Piece(bytes, ends) => FromScript::Piece {
+                segment,
+                bytes,
+                ends,
+            },
         }
     }
 }
@@ -187,6 +200,8 @@ pub(super) struct Outgoing {
     early: VecDeque<Say>,
     /// Must not be lost, and waits for credit. Empty while there is credit.
     late: VecDeque<Say>,
+    /// How many messages of pieces wait in `late`, and how many bytes they have.
+    messages: (u32, usize),
 }
 
 impl Outgoing {
@@ -195,7 +210,25 @@ impl Outgoing {
             credit: CREDIT,
             early: VecDeque::new(),
             late: VecDeque::new(),
+            messages: (0, 0),
         }
+    }
+
+    /// Takes a whole message, unless as many wait as may. What comes back is to be sent now.
+    pub(super) fn message(
+        &mut self,
+        parts: Vec<Vec<u8>>,
+        high_water: u32,
+    ) -> Result<Vec<Say>, Full> {
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        let (count, held) = self.messages;
+        if count >= high_water || (count > 0 && held.saturating_add(bytes) > MAX_HELD) {
+            return Err(Full);
+        }
+        self.messages = (count + 1, held + bytes);
+        let pieces = link::pieces(parts).map(|(bytes, ends)| Say::Piece(bytes, ends));
+        self.late.extend(pieces);
+        Ok(self.credit(0))
     }
 
     /// Takes what may be refused when there is no credit. What comes back is to be sent now.
@@ -231,9 +264,20 @@ impl Outgoing {
         self.credit = self.credit.saturating_add(events).min(CREDIT);
         let count = self.late.len().min(self.credit as usize);
         self.credit -= count as u32;
-        self.late.drain(..count).collect()
+        let now: Vec<Say> = self.late.drain(..count).collect();
+        for say in &now {
+            if let Say::Piece(bytes, ends) = say {
+                let (count, held) = &mut self.messages;
+                *held = held.saturating_sub(bytes.len());
+                *count -= u32::from(*ends == Ends::Message);
+            }
+        }
+        now
     }
 }
+
+/// So many bytes of messages may wait for one peer, or one message that is larger.
+const MAX_HELD: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

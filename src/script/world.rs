@@ -13,14 +13,16 @@ use identity::{Name, Secret};
 pub(super) use requests::{Ask, NotNow};
 
 use super::picture::Picture;
-use super::status::Status;
+use super::status::{MESSAGES, Status};
 use super::vids::{
     Address, Flags, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid,
 };
 use crate::ipc::link;
+use crate::ipc::link::Assembly;
 use crate::ipc::script::{FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{ListenerId, SegmentId, SessionId};
+use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId};
 use crate::wire::a12::event::{SegmentKind, Target};
+use crate::wire::zmtp::SocketType;
 
 /// The most vids of a script; Arcan has a bound of this order.
 const MAX_OBJECTS: usize = 65_000;
@@ -77,6 +79,27 @@ pub(super) struct Adoption {
     pub(super) title: String,
     pub(super) guid: [u64; 2],
     pub(super) parent: Option<Vid>,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// There is no such peer any more.
+    Gone,
+    /// As many wait for the peer as may.
+    Full,
+    /// What goes over this segment is no messages of parts.
+    NoMessages,
+    /// Our socket does not send.
+    OneWay(SocketType),
+    /// It has too many bytes.
+    TooLarge { bytes: usize, most: u32 },
+}
+
+impl From<Full> for Unsent {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
 }
 
 /// There is no such vid.
@@ -203,6 +226,7 @@ impl World {
         name: Name,
         interface: String,
         port: u16,
+        options: Options,
         place: String,
     ) -> Option<Vid> {
         if self.listeners.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
@@ -212,6 +236,7 @@ impl World {
         let vid = self.add(Object::Listener(Listener {
             id,
             name: name.clone(),
+            has_secrets: Scheme::of(&interface).0.is_ok_and(Scheme::has_secrets),
             place: place.clone(),
             cookie: self.cookie(),
         }))?;
@@ -222,6 +247,7 @@ impl World {
             name,
             interface,
             port,
+            options,
             place,
         }));
         self.tell(vid, Status::Preroll(super::status::NETWORK_SERVER));
@@ -230,9 +256,15 @@ impl World {
 
     /// Sets the listener's secret; `num:secret` with a mistake in it is told as a `failure`.
     pub(super) fn secret(&mut self, vid: Vid, text: &[u8]) -> Result<(), String> {
-        let Some(Object::Listener(Listener { id, .. })) = self.objects.get(&vid) else {
+        let Some(Object::Listener(Listener {
+            id, has_secrets, ..
+        })) = self.objects.get(&vid)
+        else {
             return Err("secret: this is no listener".to_owned());
         };
+        if !has_secrets {
+            return Err("secret: clients of this protocol have no field for one".to_owned());
+        }
         if self.outbox.host.len() >= MAX_SAID || self.queue.len() >= MAX_QUEUED {
             return Err("secret: too many in one call".to_owned());
         }
@@ -277,6 +309,8 @@ impl World {
             held: None,
             flags: Flags::default(),
             picture: Picture::default(),
+            carries: Carries::Events,
+            assembly: Assembly::default(),
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),
@@ -289,6 +323,9 @@ impl World {
         let Some(Object::Segment(segment)) = self.objects.get_mut(&vid) else {
             return Ok(());
         };
+        if segment.carries != Carries::Events {
+            return Ok(());
+        }
         let open = matches!(segment.address, Address::Open(_));
         if let (Some(say), Address::Open(id)) = (segment.out.offer(open, say)?, segment.address) {
             self.outbox.link.push((segment.link, say.to(id)));
@@ -301,6 +338,9 @@ impl World {
         let Some(Object::Segment(segment)) = self.objects.get_mut(&vid) else {
             return;
         };
+        if segment.carries != Carries::Events {
+            return;
+        }
         let open = matches!(segment.address, Address::Open(_));
         match segment.out.insist(open, say) {
             Ok(Some(say)) => {
@@ -311,6 +351,63 @@ impl World {
             Ok(None) => {}
             Err(Full) => self.end(vid, "client does not read"),
         }
+    }
+
+    /// Sends a message of parts to a peer that takes such.
+    pub(super) fn send(&mut self, vid: Vid, parts: Vec<Vec<u8>>) -> Result<(), Unsent> {
+        let Some(Object::Segment(segment)) = self.objects.get_mut(&vid) else {
+            return Err(Unsent::Gone);
+        };
+        let Carries::Messages {
+            socket,
+            most,
+            high_water,
+        } = segment.carries
+        else {
+            return Err(Unsent::NoMessages);
+        };
+        if !socket.sends() {
+            return Err(Unsent::OneWay(socket));
+        }
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        if u32::try_from(bytes).map_or(true, |bytes| bytes > most) {
+            return Err(Unsent::TooLarge { bytes, most });
+        }
+        let Address::Open(id) = segment.address else {
+            return Err(Unsent::Gone);
+        };
+        let link = segment.link;
+        let now = segment.out.message(parts, high_water)?;
+        let said = now.into_iter().map(|say| (link, say.to(id)));
+        self.outbox.link.extend(said);
+        Ok(())
+    }
+
+    /// A peer without events of Arcan's is there as soon as the script has taken it.
+    pub(super) fn greet(&mut self, vid: Vid) {
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        let (Carries::Messages { .. }, Address::Expected(id)) = (segment.carries, segment.address)
+        else {
+            return;
+        };
+        segment.address = Address::Open(id);
+        segment.stage = Stage::Registered(MESSAGES);
+        let flags = segment.flags;
+        if flags != Flags::default() {
+            let link = segment.link;
+            self.send_flags(link, id, flags);
+        }
+        self.tell(
+            vid,
+            Status::Registered {
+                kind: MESSAGES,
+                title: String::new(),
+                guid: [0; 2],
+            },
+        );
+        self.tell(vid, Status::Preroll(MESSAGES));
     }
 
     /// The `preroll` callback has returned.

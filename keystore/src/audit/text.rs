@@ -102,11 +102,12 @@ impl Text for Origin {
         match self {
             Self::Script => "script",
             Self::Admin => "admin",
+            Self::WithoutSecret => "without secret",
         }
         .to_owned()
     }
     fn from_text(text: &str) -> Option<Self> {
-        [Self::Script, Self::Admin]
+        [Self::Script, Self::Admin, Self::WithoutSecret]
             .into_iter()
             .find(|origin| origin.to_text() == text)
     }

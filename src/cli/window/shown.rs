@@ -246,6 +246,7 @@ impl<'a> Shown<'a> {
             origin: match window.origin {
                 Origin::Script => "script",
                 Origin::Admin => "admin",
+                Origin::WithoutSecret => "without secret",
             },
             opened_ms: window.opened.wall_ms,
             opened_by: window.by.to_string(),

@@ -13,7 +13,7 @@ fn segment(channel: u8) -> SegmentId {
 
 fn accepted(script: &Outbox) -> Session {
     script.begin();
-    let mut session = Session::new(ID, script);
+    let mut session = Session::new(ID, Carries::Events, script);
     session.accept(script);
     session
 }
@@ -124,7 +124,10 @@ fn credit_goes_back_once_the_bytes_are_out() {
     let epoch = script.epoch().unwrap();
     for at in [100, 200, 300] {
         session.said(epoch, activate(0)).unwrap();
-        assert!(matches!(session.next(), Some(Next::Event(0, _))));
+        assert!(matches!(
+            session.next(&script).unwrap(),
+            Some(Next::Event(0, _))
+        ));
         session.mark(at, 0);
     }
     session.written(99, &script);
@@ -156,7 +159,7 @@ fn a_new_script_gets_what_lives_and_no_credit_that_is_not_its_own() {
     session.event(says("heard"));
     session.forward(&script);
     session.said(old, activate(0)).unwrap();
-    session.next();
+    session.next(&script).unwrap();
     session.mark(10, 0);
     script.end();
     session.event(says("waits"));
@@ -184,12 +187,12 @@ fn a_new_script_gets_what_lives_and_no_credit_that_is_not_its_own() {
 fn the_wishes_of_a_script_that_never_decided_die_with_it() {
     let script = Outbox::default();
     script.begin();
-    let mut session = Session::new(ID, &script);
+    let mut session = Session::new(ID, Carries::Events, &script);
     session.said(script.epoch().unwrap(), activate(0)).unwrap();
-    assert_eq!(session.next(), None);
+    assert_eq!(session.next(&script).unwrap(), None);
     script.begin();
     session.accept(&script);
-    assert_eq!(session.next(), None);
+    assert_eq!(session.next(&script).unwrap(), None);
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn a_closed_segment_is_terminated_and_says_nothing_more() {
         kind: UNKNOWN,
     };
     session.said(epoch, open).unwrap();
-    assert!(matches!(session.next(), Some(Next::Do(_))));
+    assert!(matches!(session.next(&script).unwrap(), Some(Next::Do(_))));
     session.event(a12::Event::Opened {
         channel: Some(3),
         cookie: 5,
@@ -218,8 +221,8 @@ fn a_closed_segment_is_terminated_and_says_nothing_more() {
     session.said(epoch, activate(3)).unwrap();
     let channel = 3;
     let closes = Next::Do(Command::A12(a12::Command::Close { channel }));
-    assert_eq!(session.next(), Some(closes));
-    assert_eq!(session.next(), None);
+    assert_eq!(session.next(&script).unwrap(), Some(closes));
+    assert_eq!(session.next(&script).unwrap(), None);
     session.event(a12::Event::External {
         channel,
         event: External::Failure,
@@ -294,7 +297,7 @@ fn a_script_hears_that_no_channel_is_free() {
         kind: UNKNOWN,
     };
     session.said(script.epoch().unwrap(), open).unwrap();
-    session.next();
+    session.next(&script).unwrap();
     let channel = None;
     session.event(a12::Event::Opened { channel, cookie });
     session.forward(&script);
@@ -310,7 +313,7 @@ fn opens(session: &mut Session, script: &Outbox, channel: u8) {
         kind: UNKNOWN,
     };
     session.said(script.epoch().unwrap(), open).unwrap();
-    assert!(matches!(session.next(), Some(Next::Do(_))));
+    assert!(matches!(session.next(script).unwrap(), Some(Next::Do(_))));
     let channel = Some(channel);
     session.event(a12::Event::Opened { channel, cookie });
     session.forward(script);
@@ -394,7 +397,10 @@ fn what_blocks_adoption_ends_with_its_script_and_is_not_announced() {
     session.forward(&script);
     assert_eq!(script.take(), []);
     assert!(session.is_leaving());
-    assert!(matches!(session.next(), Some(Next::Last(_))));
+    assert!(matches!(
+        session.next(&script).unwrap(),
+        Some(Next::Last(_))
+    ));
 }
 
 #[test]
@@ -414,8 +420,8 @@ fn a_subsegment_that_blocks_adoption_is_closed_alone() {
     assert_eq!(adopted(&script.take()), [0, 2]);
     let channel = 1;
     let closes = Next::Do(Command::A12(a12::Command::Close { channel }));
-    assert_eq!(session.next(), Some(closes));
-    assert_eq!(session.next(), None);
+    assert_eq!(session.next(&script).unwrap(), Some(closes));
+    assert_eq!(session.next(&script).unwrap(), None);
     // It was a wish of the old script.
     script.begin();
     session.forward(&script);

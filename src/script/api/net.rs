@@ -3,9 +3,9 @@
 use identity::{Name, Secret};
 use mlua::{MultiValue, Table, Value};
 
-use super::{Arg, Call, Entry, Form, Ret, Ty, arg, entry, form, opt, ret};
-use crate::ipc::ListenerId;
-use crate::ipc::script::{FromScript, Wanted};
+use super::{Arg, Call, Entry, Form, Ret, Ty, arg, entry, form, messages, opt, ret, windows};
+use crate::ipc::script::{FromScript, NewWindow, Wanted};
+use crate::ipc::{self, ListenerId, Scheme};
 use crate::script::errors::{Fault, place};
 use crate::script::text::nearest;
 use crate::script::vids::{Object, Vid};
@@ -61,11 +61,7 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
         "string?",
         "the scope in which keys are accepted; `default`",
     ),
-    (
-        "protocol",
-        "string?",
-        "`a12` and others; the default is a12",
-    ),
+    ("protocol", "string?", "`a12` (the default) or `zmtp`"),
     ("interface", "string?", "address or interface; all"),
     ("port", "number?", "0..65535; 0 is the protocol's own"),
     (
@@ -78,7 +74,7 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
         "listen_window?",
         "lets unknown keys in that know the secret",
     ),
-    ("options", "table?", "of the protocol; none so far"),
+    ("options", "zmtp_options?", "of the protocol; a12 has none"),
     ("callback", "callback?", "if it is not the second argument"),
 ];
 
@@ -90,6 +86,11 @@ pub(super) const WINDOW: &[(&str, &str, &str)] = &[
         "secret",
         "string?",
         "its secret, if `secret` is for everybody",
+    ),
+    (
+        "without_secret",
+        "boolean?",
+        "there is none: lets in whoever comes; for protocols whose clients have no field for one",
     ),
 ];
 
@@ -104,6 +105,7 @@ fn net_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
         &text(0)?.unwrap_or_else(|| "default".to_owned()),
         text(1)?.unwrap_or_default(),
         call.number(2),
+        ipc::Options::Usual,
         callback.cloned(),
     )?;
     call.answer(vid.number())
@@ -114,6 +116,7 @@ fn listen(
     name: &str,
     interface: String,
     port: Option<f64>,
+    options: ipc::Options,
     callback: Option<Value>,
 ) -> Result<Vid, Fault> {
     let name = Name::parse(name).map_err(|error| {
@@ -134,7 +137,7 @@ fn listen(
         .core
         .world
         .borrow_mut()
-        .listen(name, interface, port, place);
+        .listen(name, interface, port, options, place);
     let Some(vid) = vid else {
         call.core.warn("net_listen: too many listeners or vids");
         return Ok(Vid::BAD);
@@ -222,6 +225,14 @@ impl<'a> Options<'a> {
         Ok(Some(whole))
     }
 
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Fault> {
+        match self.table.raw_get(key)? {
+            Value::Nil => Ok(None),
+            Value::Boolean(flag) => Ok(Some(flag)),
+            other => Err(self.wrong(key, "boolean", &other)),
+        }
+    }
+
     pub(super) fn table(&self, key: &str) -> Result<Option<Table>, Fault> {
         match self.table.raw_get(key)? {
             Value::Nil => Ok(None),
@@ -252,9 +263,6 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
                 .hint("moonport.listen({name = ...}, function(source, status) ... end)"));
         }
     };
-    if let Some(more) = options.table("options")? {
-        Options::new(&more, "options of moonport.listen", &[])?;
-    }
     let interface = options.string("interface")?.unwrap_or_default();
     let interface = match options.string("protocol")? {
         None => interface,
@@ -264,6 +272,15 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
             ));
         }
         Some(scheme) => format!("{scheme}://{interface}"),
+    };
+    let scheme = Scheme::of(&interface).0.ok();
+    let more = match (options.table("options")?, scheme) {
+        (Some(table), Some(Scheme::Zmtp)) => ipc::Options::Zmtp(messages::zmtp(&table)?.into()),
+        (Some(table), _) => {
+            Options::new(&table, "options of moonport.listen", &[])?;
+            ipc::Options::Usual
+        }
+        (None, _) => ipc::Options::Usual,
     };
     let name = options.string("name")?.unwrap_or_else(|| "default".into());
     let secret = options.secret()?;
@@ -276,31 +293,78 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
                     .hint("window = {count = how many keys it lets in, for_s = seconds}"));
             };
             let seconds = window.whole("for_s", 1)?.map(u64::from);
-            Some((count, seconds, window.secret()?))
+            let open = window.flag("without_secret")?.unwrap_or_default();
+            Some((count, seconds, window.secret()?, open))
         }
     };
+    let has_secrets = scheme.is_none_or(Scheme::has_secrets);
+    let given = secret.is_some() || matches!(window, Some((_, _, Some(_), _)));
+    if given && !has_secrets {
+        return Err(without(scheme));
+    }
     // A window with a secret of its own leaves `secret` to everybody else.
     let (required, window) = match (secret, window) {
         (secret, None) => (secret, None),
-        (secret, Some((count, seconds, Some(own)))) => (secret, Some((count, seconds, own))),
-        (Some(secret), Some((count, seconds, None))) => (None, Some((count, seconds, secret))),
-        (None, Some((_, _, None))) => {
+        (secret, Some((count, seconds, None, true))) if !has_secrets => {
+            (secret, Some((count, seconds, None)))
+        }
+        (_, Some((_, _, _, true))) => {
+            return Err(Fault::plain("without_secret does not go with a secret")
+                .hint("it is for protocols whose clients have no field for one, as zmtp"));
+        }
+        (secret, Some((count, seconds, Some(own), false))) => {
+            (secret, Some((count, seconds, Some(own))))
+        }
+        (Some(secret), Some((count, seconds, None, false))) => {
+            (None, Some((count, seconds, Some(secret))))
+        }
+        (None, Some((_, _, None, false))) if has_secrets => {
             return Err(
                 Fault::plain("a window needs a secret").hint("add secret = \"...\", 1 to 31 bytes")
             );
         }
+        (None, Some((_, _, None, false))) => return Err(without(scheme)),
     };
     let port = options.number("port")?;
-    let vid = listen(call, &name, interface, port, Some(callback))?;
+    let vid = listen(call, &name, interface, port, more, Some(callback))?;
     let mut world = call.core.world.borrow_mut();
     let listener = match world.object(vid) {
         Some(Object::Listener(listener)) => listener.id,
         _ => return call.answer(vid.number()),
     };
     let mut host = |message| world.outbox.host.push(message);
-    tell(listener, required, window, &mut host);
+    match window {
+        Some((count, seconds, None)) => {
+            let (secret, number) = windows::made_up(call);
+            host(FromScript::OpenWindow(NewWindow {
+                listener,
+                window: number,
+                secret,
+                human: false,
+                without_secret: true,
+                count,
+                seconds,
+                label: None,
+            }));
+        }
+        Some((count, seconds, Some(secret))) => {
+            tell(
+                listener,
+                required,
+                Some((count, seconds, secret)),
+                &mut host,
+            );
+        }
+        None => tell(listener, required, None, &mut host),
+    }
     drop(world);
     call.answer(vid.number())
+}
+
+fn without(scheme: Option<Scheme>) -> Fault {
+    let name = scheme.map_or("this protocol", Scheme::name);
+    Fault::plain(format!("clients of {name} have no field for a secret"))
+        .hint("window = {count = N, without_secret = true} lets in the next N keys that come, whoever's they are")
 }
 
 fn tell(

@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::{CONSTANTS, Entry, Form, Ty, entries, net, signature, windows};
+use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, windows};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 5] = [
+const TABLES: [(&str, &str, Fields); 6] = [
     (
         "listen_window",
         "Option window of moonport.listen",
         net::WINDOW,
     ),
     ("listen_options", "Options of moonport.listen", net::OPTIONS),
+    (
+        "zmtp_options",
+        "The option `options` of moonport.listen for ZeroMQ",
+        messages::ZMTP,
+    ),
     (
         "window_options",
         "Options of moonport.window",

@@ -66,6 +66,11 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
     ("count", "number?", "how many keys it lets in; 1"),
     ("for_s", "number?", "how long, in seconds; ten minutes"),
     ("label", "string?", "what to call it; at most 128 bytes"),
+    (
+        "without_secret",
+        "boolean?",
+        "nobody has to know a secret: for protocols whose clients have no field for one, as zmtp",
+    ),
 ];
 
 /// What `moonport.window` gives.
@@ -106,21 +111,19 @@ fn window(call: &Call<'_>) -> Result<MultiValue, Fault> {
         return Err(Fault::plain("listener is no live listener")
             .hint("moonport.window({listener = what net_listen gave, count = 1})"));
     };
-    let random = |bytes: &mut [u8]| (call.core.random)(bytes);
+    let without_secret = options.flag("without_secret")?.unwrap_or_default();
     let brought = options.secret()?;
     let human = brought.is_some();
-    let secret = brought.unwrap_or_else(|| {
-        let mut bytes = Zeroizing::new([0; 17]);
-        random(&mut *bytes);
-        Secret::generate(&bytes)
-    });
-    let mut number = [0; 8];
-    random(&mut number);
+    if without_secret && human {
+        return Err(Fault::plain("without_secret does not go with a secret"));
+    }
+    let (made_up, number) = made_up(call);
     let new = NewWindow {
         listener,
-        window: u64::from_le_bytes(number),
-        secret,
+        window: number,
+        secret: brought.unwrap_or(made_up),
         human,
+        without_secret,
         count: options.whole("count", 1)?.unwrap_or(1),
         seconds: options.whole("for_s", 1)?.map(u64::from),
         label: options.string("label")?,
@@ -128,11 +131,20 @@ fn window(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let given = call.lua.create_table()?;
     given.raw_set("id", window_id(new.window))?;
     given.raw_set("name", name.as_str())?;
-    if !human {
+    if !human && !without_secret {
         given.raw_set("secret", call.lua.create_string(new.secret.reveal())?)?;
     }
     tell(call, FromScript::OpenWindow(new));
     call.answer(given)
+}
+
+/// A secret that nobody can guess, and a number for a window.
+pub(super) fn made_up(call: &Call<'_>) -> (Secret, u64) {
+    let mut bytes = Zeroizing::new([0; 17]);
+    (call.core.random)(&mut *bytes);
+    let mut number = [0; 8];
+    (call.core.random)(&mut number);
+    (Secret::generate(&bytes), u64::from_le_bytes(number))
 }
 
 fn windows(call: &Call<'_>) -> Result<MultiValue, Fault> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ipc::script::{ErrorMode, Limits, Request};
-use crate::ipc::{SegmentId, SessionId};
+use crate::ipc::{Carries, SegmentId, SessionId};
 use crate::wire::a12::event::{External, SegmentKind, Target, Text};
 use std::sync::mpsc;
 
@@ -87,6 +87,8 @@ fn a_script_hears_host_and_clients_until_it_ends() {
         tags: "demo".into(),
         endpoint: "192.0.2.1:9".parse().unwrap(),
         new: false,
+        carries: Carries::Events,
+        zmtp: None,
     };
     ours.send(&ToScript::Request(request), &[]).unwrap();
     let decided = next(&ours);

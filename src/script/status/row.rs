@@ -68,6 +68,7 @@ impl Status {
             Self::Window { .. } => Id::Window,
             Self::Resized(_) => Id::Resized,
             Self::Frame(_) => Id::Frame,
+            Self::Parts(_) => Id::Message,
             Self::Said { event, .. } => said(event),
         }
     }
@@ -104,6 +105,20 @@ impl Status {
                 .text(&window_id(*window))?
                 .maybe(label.as_deref())?
                 .done(Id::Window),
+            Self::Parts(parts) => {
+                let table = row.lua.create_table_with_capacity(parts.len(), 0)?;
+                let mut first = None;
+                for part in parts {
+                    let part = row.lua.create_string(part)?;
+                    table.raw_push(&part)?;
+                    first.get_or_insert(part);
+                }
+                let mut row = row;
+                row.values.push(first.map_or(Value::Nil, Value::String));
+                row = row.flag(false).frame();
+                row.values.push(Value::Table(table));
+                row.done(Id::Message)
+            }
             Self::Resized(size) => row
                 .number(size.width)
                 .number(size.height)
@@ -150,7 +165,8 @@ fn base64(guid: &[u64; 2]) -> String {
 }
 
 fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Vec<Value>)> {
-    row.text(segkind(HANDOVER))?
+    let row = row
+        .text(segkind(HANDOVER))?
         .number(0)
         .number(0)
         .number(id)
@@ -163,8 +179,25 @@ fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Ve
         .text(&request.key.to_string())?
         .text(&request.tags)?
         .text(&request.endpoint.to_string())?
-        .flag(request.new)
-        .done(Id::SegmentRequest)
+        .flag(request.new);
+    let Some(zmtp) = &request.zmtp else {
+        return row
+            .text("a12")?
+            .absent()
+            .absent()
+            .absent()
+            .done(Id::SegmentRequest);
+    };
+    let properties = row.lua.create_table()?;
+    for (name, value) in &zmtp.properties {
+        properties.raw_set(name.as_str(), row.lua.create_string(value)?)?;
+    }
+    let identity = row.lua.create_string(&zmtp.identity)?;
+    let socket = zmtp.socket_type.map(|kind| kind.to_string());
+    let mut row = row.text("zmtp")?.maybe(socket.as_deref())?;
+    row.values.push(Value::String(identity));
+    row.values.push(Value::Table(properties));
+    row.done(Id::SegmentRequest)
 }
 
 fn said(event: &External) -> Id {
@@ -194,9 +227,11 @@ fn said(event: &External) -> Id {
 fn external(row: Row<'_>, event: &External, cookie: u32) -> Result<(Id, Vec<Value>)> {
     let id = said(event);
     match event {
-        External::Message(text) | External::Alert(text) => {
-            row.text(&text.text)?.flag(text.multipart).frame()
+        External::Message(text) => {
+            let row = row.text(&text.text)?.flag(text.multipart);
+            row.frame().absent()
         }
+        External::Alert(text) => row.text(&text.text)?.flag(text.multipart).frame(),
         External::Ident(text) => row.text(text)?.frame(),
         External::Failure => row.text("")?.frame(),
         External::CoreOption { index, kind, text } => row

@@ -60,6 +60,8 @@ fn all() -> Vec<Status> {
                 tags: "a,b".into(),
                 endpoint: "192.0.2.1:5".parse().unwrap(),
                 new: true,
+                carries: crate::ipc::Carries::Events,
+                zmtp: None,
             }),
             id: 4,
             parent: 5,

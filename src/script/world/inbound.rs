@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::{Adoption, Ask, Opening, Route, World};
-use crate::ipc::link::{self, CREDIT};
+use crate::ipc::link::{self, CREDIT, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
-use crate::ipc::{ListenerId, SegmentId, SessionId};
-use crate::script::status::{Frame, NETWORK_SERVER, Resized, Status, is_network};
+use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
+use crate::script::status::{Frame, MESSAGES, NETWORK_SERVER, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
 use crate::wire::a12::event::External;
@@ -124,6 +124,11 @@ impl World {
                 };
                 self.resized(link, segment, size);
             }
+            From::Piece {
+                segment,
+                bytes,
+                ends,
+            } => self.piece(link, segment, bytes, ends),
             From::Frame {
                 segment,
                 number,
@@ -153,6 +158,7 @@ impl World {
                 kind,
                 title,
                 guid,
+                carries,
             } => {
                 let survives = |link| {
                     let known: Option<&BTreeSet<SessionId>> = self.survivors.get(&link);
@@ -166,8 +172,13 @@ impl World {
                     return;
                 }
                 let label = format!("adopted client \"{title}\"");
+                let kind = match carries {
+                    Carries::Events => kind,
+                    Carries::Messages { .. } => MESSAGES,
+                };
                 let object = Segment {
                     stage: Stage::Active(kind),
+                    carries,
                     ..self.blank(link, Address::Open(segment), label)
                 };
                 if let Some(vid) = self.new_segment(object) {
@@ -320,6 +331,35 @@ impl World {
         }
     }
 
+    fn piece(&mut self, link: ListenerId, id: SegmentId, bytes: Vec<u8>, ends: Ends) {
+        let Some(vid) = self.sign_of_life(link, id) else {
+            return;
+        };
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        let Carries::Messages { most, .. } = segment.carries else {
+            return;
+        };
+        if segment.waiting >= CREDIT {
+            return;
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        match segment.assembly.take(bytes, ends, most) {
+            Ok(Some(parts)) => {
+                segment.waiting += 1;
+                self.queue.push_back(Queued {
+                    vid,
+                    status: Status::Parts(parts),
+                    credit: true,
+                });
+            }
+            Ok(None) => self.owe(id, link),
+            // A frameserver knows how large a message may be.
+            Err(TooLarge) => self.end(vid, "message too large"),
+        }
+    }
+
     fn frame(&mut self, link: ListenerId, id: SegmentId, frame: Frame) {
         let Some(vid) = self.sign_of_life(link, id) else {
             return;
@@ -421,6 +461,7 @@ impl World {
                 Some(Ask::Peer {
                     listener: request.listener,
                     session: request.session,
+                    carries: request.carries,
                     label: format!("client of \"{name}\" from {}", request.endpoint),
                 })
             }

@@ -3,7 +3,7 @@
 use super::{Opening, Route, World};
 use crate::ipc::link;
 use crate::ipc::script::FromScript;
-use crate::ipc::{ListenerId, SegmentId, SessionId};
+use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
 use crate::script::status::segkind;
 use crate::script::vids::{Address, Object, Say, Segment, Vid};
 use crate::wire::a12::event::{SegmentKind, Target};
@@ -23,6 +23,7 @@ pub(in crate::script) enum Ask {
     Peer {
         listener: ListenerId,
         session: SessionId,
+        carries: Carries,
         label: String,
     },
     /// One more segment, by a segment.
@@ -66,6 +67,7 @@ impl World {
                 Ask::Peer {
                     listener,
                     session,
+                    carries,
                     label,
                 },
             ) => {
@@ -73,7 +75,10 @@ impl World {
                     session: *session,
                     channel: 0,
                 };
-                self.blank(*listener, Address::Expected(id), label.clone())
+                Segment {
+                    carries: *carries,
+                    ..self.blank(*listener, Address::Expected(id), label.clone())
+                }
             }
             (Some(Object::Segment(parent)), Ask::Channel { link, kind, .. }) => {
                 let label = format!("{} of {}", segkind(*kind), parent.label);
@@ -121,11 +126,12 @@ impl World {
                     accept: accept.is_some(),
                 };
                 host.insert(ended.unwrap_or(host.len()), decision);
-                if accept.is_none() {
-                    self.routes.remove(&SegmentId {
+                match accept {
+                    Some(vid) => self.greet(vid),
+                    None => drop(self.routes.remove(&SegmentId {
                         session,
                         channel: 0,
-                    });
+                    })),
                 }
             }
             Ask::Channel {

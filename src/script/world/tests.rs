@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ipc::link::CREDIT;
+use crate::ipc::link::{CREDIT, Ends};
 use crate::ipc::script::{Request, ToScript};
 use crate::script::picture::Limit;
 use crate::wire::a12::event::{External, SegmentRequest, Text};
@@ -22,6 +22,7 @@ enum Step {
     Tick,
     /// Say something to, delete, suspend or resume the n-th vid that was ever made.
     Say(usize),
+    Send(usize, usize),
     Delete(usize),
     Suspend(usize),
     Resume(usize),
@@ -78,9 +79,29 @@ fn heard() -> impl Strategy<Value = link::ToScript> {
         2 => (segment(), any::<u32>()).prop_map(|(segment, events)| From::Credit { segment, events }),
         1 => segment().prop_map(|segment| From::Terminated { segment, last_words: String::new() }),
         1 => segment().prop_map(|segment| From::Adopt {
-            segment, kind: SegmentKind(10), title: String::new(), guid: [0; 2],
+            segment, kind: SegmentKind(10), title: String::new(), guid: [0; 2], carries: Carries::Events,
+        }),
+        2 => segment().prop_map(|segment| From::Adopt {
+            segment, kind: SegmentKind(0), title: String::new(), guid: [0; 2], carries: messages(),
+        }),
+        6 => (segment(), 0_usize..2000, 0_u8..3).prop_map(|(segment, size, ends)| From::Piece {
+            segment,
+            bytes: vec![1; size],
+            ends: match ends {
+                0 => Ends::Nothing,
+                1 => Ends::Part,
+                _ => Ends::Message,
+            },
         }),
     ]
+}
+
+fn messages() -> Carries {
+    Carries::Messages {
+        socket: SocketType::Router,
+        most: 3000,
+        high_water: 3,
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -91,6 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1_u32..4).prop_map(Step::Ended),
         1 => Just(Step::Tick),
         2 => (0_usize..20).prop_map(Step::Say),
+        2 => (0_usize..20, 0_usize..4000).prop_map(|(at, size)| Step::Send(at, size)),
         1 => (0_usize..20).prop_map(Step::Delete),
         1 => (0_usize..20).prop_map(Step::Suspend),
         1 => (0_usize..20).prop_map(Step::Resume),
@@ -186,7 +208,8 @@ impl Watched {
         for (_, message) in outbox.link {
             match message {
                 link::FromScript::Target { segment, .. }
-                | link::FromScript::Input { segment, .. } => {
+                | link::FromScript::Input { segment, .. }
+                | link::FromScript::Piece { segment, .. } => {
                     let credit = self.credit.entry(segment).or_insert(FULL);
                     assert!(*credit > 0, "more than the credit for {segment:?}");
                     *credit -= 1;
@@ -217,7 +240,13 @@ proptest! {
         let mut watched = Watched::default();
         for name in ["a", "b", "c"] {
             let name = Name::parse(name).unwrap();
-            watched.vids.extend(world.listen(name, String::new(), 0, "x.lua:1".into()));
+            watched.vids.extend(world.listen(
+                name,
+                String::new(),
+                0,
+                Options::Usual,
+                "x.lua:1".into(),
+            ));
         }
         for step in steps {
             match step {
@@ -231,6 +260,11 @@ proptest! {
                         tags: String::new(),
                         endpoint: "192.0.2.1:1".parse().unwrap(),
                         new: false,
+                        carries: match session.0 % 2 {
+                            0 => Carries::Events,
+                            _ => messages(),
+                        },
+                        zmtp: None,
                     }));
                 }
                 Step::Link(link, message) => {
@@ -248,6 +282,9 @@ proptest! {
                 Step::Tick => world.tick(),
                 Step::Say(at) => if let Some(&vid) = watched.vids.get(at) {
                     let _ = world.say(vid, Say::Target(Target::Pause));
+                },
+                Step::Send(at, size) => if let Some(&vid) = watched.vids.get(at) {
+                    let _ = world.send(vid, vec![Vec::new(), vec![2; size]]);
                 },
                 Step::Delete(at) => if let Some(&vid) = watched.vids.get(at) {
                     let had = world.object(vid).is_some();

@@ -1,6 +1,12 @@
 //! ZeroMQ's protocol, ZMTP 3.0 and 3.1 (ZeroMQ RFC 23 and 37), with the mechanism CURVE (RFC 25 and
 //! 26).
 
+mod metadata;
+mod socket;
+
+pub use metadata::{METADATA, Metadata};
+pub use socket::{Heartbeat, NoSocketType, Socket, SocketType};
+
 use identity::PublicKey;
 use serde::{Deserialize, Serialize};
 
@@ -43,4 +49,22 @@ pub enum Answer {
     },
     /// No.
     Refused(Refusal),
+}
+
+/// What this side wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Take the peer.
+    Accept,
+    /// Send a message of these parts.
+    Send(Vec<Vec<u8>>),
+    /// End it.
+    Close,
+}
+
+/// What the peer did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It has sent a message of these parts.
+    Message(Vec<Vec<u8>>),
 }
