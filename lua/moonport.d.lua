@@ -46,6 +46,10 @@
 ---@field a12_tags? string listener: the names that the key is accepted for, comma-separated
 ---@field a12_endpoint? string listener: where the peer connects from
 ---@field a12_new? boolean listener: the key came in by a window just now
+---@field protocol? string listener: what the peer speaks, `a12` or `zmtp`
+---@field zmtp_socket_type? string listener, ZeroMQ: the type of the peer's socket in lower case; not every peer says
+---@field zmtp_identity? string listener, ZeroMQ: the identity that the peer has chosen, any bytes
+---@field properties? table<string, string> listener, ZeroMQ: what else the peer tells of itself
 
 --- Something did not work; the segment or listener goes on.
 ---@class status_failure
@@ -127,12 +131,13 @@
 ---@field cursor string such as `default`, `hidden`, `zoom-in`, `input:x:y`
 ---@field frame number the client's frame that the event belongs to, or 0
 
---- Free text.
+--- Free text, or a message of parts.
 ---@class status_message
 ---@field kind "message"
----@field message string at most 77 bytes
+---@field message string at most 77 bytes of text; of a message of parts, the first one, of any size and content
 ---@field multipart boolean the text goes on in the next status of this kind
 ---@field frame number the client's frame that the event belongs to, or 0
+---@field parts? string[] all parts of a message of parts
 
 --- Asks for attention.
 ---@class status_alert
@@ -223,16 +228,30 @@
 ---@field count number how many keys it lets in
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field secret? string its secret, if `secret` is for everybody
+---@field without_secret? boolean there is none: lets in whoever comes; for protocols whose clients have no field for one
 
 ---@class listen_options
 ---@field name? string the scope in which keys are accepted; `default`
----@field protocol? string `a12` and others; the default is a12
+---@field protocol? string `a12` (the default) or `zmtp`
 ---@field interface? string address or interface; all
 ---@field port? number 0..65535; 0 is the protocol's own
 ---@field secret? string required of every client; with `window`, of unknown keys only
 ---@field window? listen_window lets unknown keys in that know the secret
----@field options? table of the protocol; none so far
+---@field options? zmtp_options of the protocol; a12 has none
 ---@field callback? callback if it is not the second argument
+
+---@class zmtp_options
+---@field socket_type? string what our socket is for: `router` (the default), `rep`, `pull`, `pub`, `sub`, `push`, `pair`, `xpub`, `xsub`, `dealer` or `req`
+---@field identity? string what clients hear as our identity
+---@field properties? table<string, string> what else clients hear of us; names that begin with `X-` are free
+---@field topics? string[] `sub` and `xsub`: beginnings of messages that are wanted; the default is all
+---@field heartbeat_ms? number how often a client is asked for a sign of life; never
+---@field heartbeat_timeout_ms? number how long it may then be silent; as heartbeat_ms
+---@field heartbeat_ttl_ms? number how long clients may wait for ours; not told
+---@field max_message? number the largest message, all parts together, in bytes; a mebibyte
+---@field max_parts? number the most parts of a message; 64
+---@field high_water? number how many messages may wait for one client; 1000
+---@field keyless? boolean takes clients without a key, too; only on addresses of this machine
 
 ---@class window_options
 ---@field listener vid for whose name
@@ -240,6 +259,7 @@
 ---@field count? number how many keys it lets in; 1
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field label? string what to call it; at most 128 bytes
+---@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp
 
 ---@class window
 ---@field id string its number, sixteen hex digits
@@ -593,6 +613,15 @@ function delete_image(vid) end
 ---@param type? number default: any
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
+
+--- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.
+---
+--- A vid that is no such client, a socket that does not send (`pull`, `sub`), a message without parts or larger than `max_message`: a Lua error.
+---@param vid vid
+---@param parts table
+---@return boolean # whether it was sent
+---@overload fun(vid: vid, part: string, ...?: string): boolean
+function moonport.send(vid, parts) end
 
 --- Sets how a segment is dealt with. TARGET_VERBOSE: its frames come as `frame`. TARGET_BLOCKADOPT: it is closed, not offered to NAME_adopt, when the script starts again. TARGET_LIMITSIZE with `max_width` and `max_height` (pixels; 0: any), or with false: no `resized` and `frame` of a larger picture, but one `failure` for each size that is withheld. Arcan's other flags are taken and have no effect. An adopted segment begins without any.
 ---

@@ -305,7 +305,7 @@ impl Peer {
             ToPeer::Session(id, answer) => {
                 self.ticket.session = Some(id);
                 self.ticket.counts(true);
-                let carries = self.machine.carries();
+                let carries = self.shared.config.borrow().carries();
                 self.session = Some(Session::new(id, carries, &self.shared.script));
                 self.input(Input::Answer(*answer))
             }
@@ -434,6 +434,17 @@ impl Peer {
             self.ticket.counts(false);
             tokio::select! {
                 () = at(Some(refusal(self.heard, now()))) => {}
+                () = ended(inbox) => {}
+            }
+        }
+        let farewell = match why {
+            Ended::Refused(_) => self.machine.farewell(),
+            _ => &[],
+        };
+        if !farewell.is_empty() {
+            let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, farewell));
+            tokio::select! {
+                _ = goodbye => {}
                 () = ended(inbox) => {}
             }
         }

@@ -8,12 +8,8 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::Notify;
 
-use crate::ipc::link::{FromScript, ToScript};
+use crate::ipc::link::{self, FromScript, ToScript};
 use crate::ipc::{AsyncSocket, Received, SendError, Socket};
-
-/// How many messages go at once; with events of at most some 350 bytes they fit one message of
-/// the socket.
-const BATCH: usize = 128;
 
 /// While so many messages wait for the script, it is not listened to, and neither are clients
 /// that have something for it.
@@ -184,7 +180,7 @@ async fn send(socket: &Data, batch: &mut Vec<ToScript>, outbox: &Outbox) -> Resu
     loop {
         if batch.is_empty() {
             let mut queue = outbox.queue.borrow_mut();
-            let ready = queue.len().min(BATCH);
+            let ready = link::batch(queue.iter()).min(queue.len());
             batch.extend(queue.drain(..ready));
         }
         if batch.is_empty() {

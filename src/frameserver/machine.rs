@@ -11,7 +11,7 @@ use super::accept::Standing;
 use crate::ipc::Carries;
 use crate::ipc::frameserver::{Candidate, Listen, Speaks};
 use crate::wire::a12::{self, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Violation, curvecp, zmtp};
+use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal, Violation, curvecp, zmtp};
 
 /// After so many bytes to a client of a12 the keys are ratcheted again.
 const RATCHET_EVERY: u64 = 1 << 20;
@@ -20,6 +20,10 @@ const RATCHET_EVERY: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(super) enum Config {
     A12(Arc<a12::ListenerConfig>),
+    Zmtp {
+        config: Arc<zmtp::ListenerConfig>,
+        high_water: u32,
+    },
 }
 
 /// The host has said what it must not say.
@@ -39,7 +43,30 @@ impl Config {
                     every_bytes: RATCHET_EVERY,
                 },
             }))),
-            Speaks::Zmtp { .. } => Err(Rules),
+            Speaks::Zmtp {
+                socket,
+                keyless,
+                high_water,
+            } => Ok(Self::Zmtp {
+                config: Arc::new(zmtp::ListenerConfig {
+                    socket: Arc::new(*socket),
+                    keyless,
+                    handshake,
+                }),
+                high_water,
+            }),
+        }
+    }
+
+    /// What goes over the segments of peers.
+    pub(super) fn carries(&self) -> Carries {
+        match self {
+            Self::A12(_) => Carries::Events,
+            Self::Zmtp { config, high_water } => Carries::Messages {
+                socket: config.socket.kind,
+                most: u32::try_from(config.socket.max_message).unwrap_or(u32::MAX),
+                high_water: *high_water,
+            },
         }
     }
 
@@ -51,9 +78,10 @@ impl Config {
                     candidates: candidates(secrets)?,
                     ..a12::ListenerConfig::clone(config)
                 });
+                Ok(())
             }
+            Self::Zmtp { .. } => Err(Rules),
         }
-        Ok(())
     }
 }
 
@@ -71,6 +99,7 @@ fn candidates(secrets: Vec<Candidate>) -> Result<Vec<(SecretId, StageKeys)>, Rul
 #[derive(Debug)]
 pub(super) enum Machine {
     A12(Box<a12::Listener<ChaCha20Rng>>),
+    Zmtp(Box<zmtp::Listener>),
 }
 
 /// What a peer is told to do.
@@ -102,6 +131,9 @@ impl Machine {
                 let machine = a12::Listener::new(Arc::clone(config), now, random);
                 Self::A12(Box::new(machine))
             }
+            Config::Zmtp { config, .. } => {
+                Self::Zmtp(Box::new(zmtp::Listener::new(Arc::clone(config), now)))
+            }
         }
     }
 
@@ -109,13 +141,7 @@ impl Machine {
     pub(super) fn reference(&self) -> Option<Reference> {
         match self {
             Self::A12(machine) => machine.reference(),
-        }
-    }
-
-    /// What goes over the session's segments.
-    pub(super) fn carries(&self) -> Carries {
-        match self {
-            Self::A12(_) => Carries::Events,
+            Self::Zmtp(_) => None,
         }
     }
 
@@ -123,6 +149,7 @@ impl Machine {
     pub(super) fn accept(&self) -> Command {
         match self {
             Self::A12(_) => Command::A12(a12::Command::Accept),
+            Self::Zmtp(_) => Command::Zmtp(zmtp::Command::Accept),
         }
     }
 
@@ -131,6 +158,8 @@ impl Machine {
         match self {
             // Who knows no secret is sent nothing.
             Self::A12(_) => Standing::Answered,
+            // Everybody is greeted.
+            Self::Zmtp(_) => Standing::Silent,
         }
     }
 }
@@ -142,7 +171,7 @@ pub(super) fn standing_of(ask: &Ask) -> Standing {
         | Ask::Zmtp(zmtp::Ask::Initiate(_))
         | Ask::CurveCp(curvecp::Ask::Initiate(_)) => Standing::Proving,
         Ask::A12(_) => Standing::Claimed,
-        Ask::Zmtp(_) | Ask::CurveCp(_) => Standing::Answered,
+        Ask::Zmtp(_) | Ask::CurveCp(_) => Standing::Silent,
     }
 }
 
@@ -150,6 +179,7 @@ pub(super) fn standing_of(ask: &Ask) -> Standing {
 pub(super) fn standing_after(answer: &Answer) -> Option<Standing> {
     match answer {
         Answer::A12(a12::Answer::Challenge { .. }) => Some(Standing::Challenged),
+        Answer::Zmtp(zmtp::Answer::Welcome(_)) => Some(Standing::Answered),
         _ => None,
     }
 }
@@ -166,19 +196,29 @@ impl Protocol for Machine {
     fn room(&self) -> usize {
         match self {
             Self::A12(machine) => machine.room(),
+            Self::Zmtp(machine) => machine.room(),
         }
     }
 
     fn handle(&mut self, now: Instant, input: Input<'_, Answer, Command>) -> Result<(), Error> {
         match self {
             Self::A12(machine) => {
+                let input = translated(input, |command| match command {
+                    Command::A12(command) => Ok(command),
+                    Command::Zmtp(_) => Err(OUT_OF_TURN),
+                })?;
+                machine.handle(now, input)
+            }
+            Self::Zmtp(machine) => {
                 let input = match input {
-                    Input::Bytes(bytes) => Input::Bytes(bytes),
-                    Input::Eof => Input::Eof,
-                    Input::Timeout => Input::Timeout,
-                    Input::Answer(answer) => Input::Answer(answer.try_into()?),
-                    Input::Command(Command::A12(command)) => Input::Command(command),
-                    Input::Command(_) => return Err(OUT_OF_TURN),
+                    // There is nothing to be refused about a handshake that does not hold.
+                    Input::Answer(Answer::Refused(Refusal::Broken)) => {
+                        Input::Answer(zmtp::Answer::Violated(Violation::Forged))
+                    }
+                    input => translated(input, |command| match command {
+                        Command::Zmtp(command) => Ok(command),
+                        Command::A12(_) => Err(OUT_OF_TURN),
+                    })?,
                 };
                 machine.handle(now, input)
             }
@@ -187,18 +227,39 @@ impl Protocol for Machine {
 
     fn poll(&mut self, out: &mut Vec<u8>) -> Output<Ask, Event> {
         match self {
-            Self::A12(machine) => match machine.poll(out) {
-                Output::Transmit => Output::Transmit,
-                Output::Ask(ask) => Output::Ask(ask.into()),
-                Output::Event(event) => Output::Event(Event::A12(event)),
-                Output::Idle(deadline) => Output::Idle(deadline),
-            },
+            Self::A12(machine) => wrapped(machine.poll(out), Event::A12),
+            Self::Zmtp(machine) => wrapped(machine.poll(out), Event::Zmtp),
         }
     }
 
     fn farewell(&self) -> &'static [u8] {
         match self {
             Self::A12(machine) => machine.farewell(),
+            Self::Zmtp(machine) => machine.farewell(),
         }
+    }
+}
+
+/// An input for one protocol's machine.
+fn translated<'a, A: TryFrom<Answer, Error = Error>, C>(
+    input: Input<'a, Answer, Command>,
+    command: impl FnOnce(Command) -> Result<C, Error>,
+) -> Result<Input<'a, A, C>, Error> {
+    Ok(match input {
+        Input::Bytes(bytes) => Input::Bytes(bytes),
+        Input::Eof => Input::Eof,
+        Input::Timeout => Input::Timeout,
+        Input::Answer(answer) => Input::Answer(answer.try_into()?),
+        Input::Command(ours) => Input::Command(command(ours)?),
+    })
+}
+
+/// The output of one protocol's machine.
+fn wrapped<A: Into<Ask>, E>(output: Output<A, E>, event: fn(E) -> Event) -> Output<Ask, Event> {
+    match output {
+        Output::Transmit => Output::Transmit,
+        Output::Ask(ask) => Output::Ask(ask.into()),
+        Output::Event(happened) => Output::Event(event(happened)),
+        Output::Idle(deadline) => Output::Idle(deadline),
     }
 }

@@ -194,16 +194,34 @@ impl Session {
     pub(super) fn event(&mut self, event: impl Into<Event>) {
         match event.into() {
             Event::A12(event) => self.event_a12(event),
-            Event::Zmtp(zmtp::Event::Message(parts)) => {
-                let segment = self.segment(PRIMARY);
-                let piece = |(bytes, ends)| ToScript::Piece {
-                    segment,
-                    bytes,
-                    ends,
-                };
-                self.backlog.extend(link::pieces(parts).map(piece));
-            }
+            Event::Zmtp(event) => self.event_zmtp(event),
         }
+    }
+
+    fn event_zmtp(&mut self, event: zmtp::Event) {
+        use zmtp::Event;
+        match event {
+            Event::Message(parts) => self.message(parts),
+            // As an XPUB socket tells its application.
+            Event::Subscribed { topic, .. } => self.message(vec![[&[1], &*topic].concat()]),
+            Event::Cancelled { topic, .. } => self.message(vec![[&[0], &*topic].concat()]),
+            Event::Unsent(_) => {
+                let segment = self.segment(PRIMARY);
+                self.backlog.push_back(ToScript::Unsent { segment });
+            }
+            // The host has told it to the script.
+            Event::Ready(_) => {}
+        }
+    }
+
+    fn message(&mut self, parts: Vec<Vec<u8>>) {
+        let segment = self.segment(PRIMARY);
+        let piece = |(bytes, ends)| ToScript::Piece {
+            segment,
+            bytes,
+            ends,
+        };
+        self.backlog.extend(link::pieces(parts).map(piece));
     }
 
     fn event_a12(&mut self, event: a12::Event) {
@@ -640,6 +658,7 @@ fn segment_of(message: &ToScript) -> SegmentId {
     match message {
         ToScript::Event { segment, .. }
         | ToScript::Piece { segment, .. }
+        | ToScript::Unsent { segment }
         | ToScript::Resized { segment, .. }
         | ToScript::Frame { segment, .. }
         | ToScript::Opened { segment, .. }

@@ -107,6 +107,8 @@ pub(super) struct Proved {
     pub(super) host: PublicKey,
     /// The session's keys.
     pub(super) answer: Answer,
+    /// What a peer of ZeroMQ's tells of itself.
+    pub(super) zmtp: Option<Box<zmtp::Metadata>>,
 }
 
 /// A peer whose admission is durable.
@@ -120,6 +122,8 @@ pub(super) struct Admitted {
     pub(super) source: SocketAddr,
     /// The session's keys, released only now.
     pub(super) answer: Answer,
+    /// What a peer of ZeroMQ's tells of itself.
+    pub(super) zmtp: Option<Box<zmtp::Metadata>>,
 }
 
 /// What a connection waits for.
@@ -148,6 +152,7 @@ enum Stage {
         key: PublicKey,
         way: Way,
         answer: Answer,
+        zmtp: Option<Box<zmtp::Metadata>>,
     },
     /// Refused; its frameserver has yet to close it.
     Refused,
@@ -335,7 +340,12 @@ impl Table {
         match pending.prove(packet) {
             Ok(keys) => {
                 let answer = a12::Answer::Session(keys).into();
-                request.stage = Stage::Commit { key, way, answer };
+                request.stage = Stage::Commit {
+                    key,
+                    way,
+                    answer,
+                    zmtp: None,
+                };
                 Effect::Commit {
                     key,
                     way,
@@ -367,8 +377,13 @@ impl Table {
                 Effect::Challenge { claim, rounds, way }
             }
             (Stage::Lookup(Shown::Proof(proved)), Ok(way)) => {
-                let Proved { key, host, answer } = proved;
-                request.stage = Stage::Commit { key, way, answer };
+                let (key, host) = (proved.key, proved.host);
+                request.stage = Stage::Commit {
+                    key,
+                    way,
+                    answer: proved.answer,
+                    zmtp: proved.zmtp,
+                };
                 Effect::Commit {
                     key,
                     way,
@@ -462,11 +477,20 @@ impl Table {
             std::mem::replace(&mut request.stage, Stage::Refused),
             accepted,
         ) {
-            (Stage::Commit { key, way, answer }, Ok(())) => Admitted {
+            (
+                Stage::Commit {
+                    key,
+                    way,
+                    answer,
+                    zmtp,
+                },
+                Ok(()),
+            ) => Admitted {
                 key,
                 way,
                 source,
                 answer,
+                zmtp,
             },
             (_, accepted) => {
                 let reason = accepted.err().unwrap_or(Reason::Protocol);

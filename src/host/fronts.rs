@@ -21,8 +21,7 @@ use crate::ipc::Denied;
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::script::{ToScript, Wanted, WindowStatus};
 use crate::ipc::{
-    Carries, ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, ZmtpOptions, link,
-    script,
+    Carries, ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, link, script,
 };
 use crate::wire::a12::{Role, SecretId, StageKeys};
 use crate::wire::{Refusal, Violation};
@@ -93,19 +92,13 @@ impl Front {
                 secrets,
             },
             Scheme::Zmtp | Scheme::CurveCp => {
-                let ZmtpOptions {
-                    socket, keyless, ..
-                } = self.zmtp();
-                let socket = Box::new(socket);
-                Speaks::Zmtp { socket, keyless }
+                let options = self.options.zmtp();
+                Speaks::Zmtp {
+                    socket: Box::new(options.socket.clone()),
+                    keyless: options.keyless,
+                    high_water: options.high_water,
+                }
             }
-        }
-    }
-
-    fn zmtp(&self) -> ZmtpOptions {
-        match &self.options {
-            Options::Zmtp(options) => ZmtpOptions::clone(options),
-            Options::Usual => ZmtpOptions::default(),
         }
     }
 
@@ -113,7 +106,7 @@ impl Front {
     pub(super) fn carries(&self) -> Carries {
         match self.scheme {
             Scheme::A12 => Carries::Events,
-            Scheme::Zmtp | Scheme::CurveCp => self.zmtp().carries(),
+            Scheme::Zmtp | Scheme::CurveCp => self.options.zmtp().carries(),
         }
     }
 

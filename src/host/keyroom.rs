@@ -4,17 +4,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
+use chacha20::ChaCha20Rng;
 use identity::PublicKey;
 use keystore::{HostKey, Ring};
+use rand_core::SeedableRng;
+use zeroize::Zeroizing;
 
 use super::admit::Proved;
 use super::clock::Clock;
 use super::store::Then;
+use crate::ipc::Options;
 use crate::wire::a12::Rounds;
 use crate::wire::a12::keyroom::{Claim, Pending};
+use crate::wire::cookie::Jar;
 use crate::wire::crypto::SecretKey;
-use crate::wire::{Answer, Ask, Violation};
+use crate::wire::{Answer, Ask, Violation, zmtp};
 
 /// Something to be done with the private keys, and what to do with what comes of it.
 pub(super) type Work<H> = Box<dyn FnOnce(&mut Room) -> Then<H> + Send>;
@@ -28,10 +34,52 @@ enum Job<H> {
 /// What the thread has. No private key, and no raw result of one, leaves it.
 pub(super) struct Room {
     keys: Ring<HostKey>,
+    /// The same keys, for the protocols that try each.
+    hosts: Vec<zmtp::keyroom::Host>,
     clock: Clock,
+    random: ChaCha20Rng,
+    zmtp: Jar,
 }
 
 impl Room {
+    fn new(keys: Ring<HostKey>, clock: Clock) -> std::io::Result<Self> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let mut random = ChaCha20Rng::from_seed(*seed);
+        let mut room = Self {
+            keys,
+            hosts: Vec::new(),
+            clock,
+            zmtp: Jar::new(*zmtp::keyroom::COOKIE_NONCE, Instant::now(), &mut random),
+            random,
+        };
+        room.see_keys();
+        Ok(room)
+    }
+
+    fn replace(&mut self, keys: Ring<HostKey>) {
+        self.keys = keys;
+        self.see_keys();
+    }
+
+    fn see_keys(&mut self) {
+        let previous = self.keys.previous.as_ref().map(|previous| &previous.key);
+        let keys = std::iter::once(&self.keys.current).chain(previous);
+        let secrets = keys.map(|key| SecretKey::from_bytes(*key.reveal()));
+        self.hosts = secrets.filter_map(zmtp::keyroom::Host::new).collect();
+    }
+
+    /// A previous key whose time is over is not used any more.
+    fn expire(&mut self) -> u64 {
+        let now = self.clock.now().wall_ms;
+        let had = self.keys.previous.is_some();
+        self.keys.expire(now);
+        if had && self.keys.previous.is_none() {
+            self.see_keys();
+        }
+        now
+    }
+
     /// Challenges the peer that makes this claim, by the key that it can know: since
     /// `accepted_ms`, ms since 1970, its own is accepted; `None`: it is not yet.
     pub(super) fn challenge(
@@ -41,8 +89,7 @@ impl Room {
         nonce: [u8; 8],
         accepted_ms: Option<u64>,
     ) -> (PublicKey, Pending) {
-        let now = self.clock.now().wall_ms;
-        self.keys.expire(now);
+        let now = self.expire();
         let key = self.keys.answering(accepted_ms, now);
         let secret = SecretKey::from_bytes(*key.reveal());
         (key.public(), claim.challenge(&secret, rounds, nonce))
@@ -50,15 +97,37 @@ impl Room {
 
     /// Answers a client that has shown nothing, in a protocol with cookies.
     pub(super) fn welcome(&mut self, ask: Ask) -> Result<Answer, Violation> {
+        self.expire();
+        let now = Instant::now();
         match ask {
-            Ask::A12(_) | Ask::Zmtp(_) | Ask::CurveCp(_) => Err(Violation::OutOfTurn),
+            Ask::Zmtp(zmtp::Ask::Hello(hello)) => {
+                let (jar, random) = (&mut self.zmtp, &mut self.random);
+                let welcome = zmtp::keyroom::welcome(&hello, &self.hosts, jar, now, random)?;
+                Ok(zmtp::Answer::Welcome(Box::new(welcome)).into())
+            }
+            _ => Err(Violation::OutOfTurn),
         }
     }
 
     /// Opens what a client proves its key by, in a protocol with cookies.
-    pub(super) fn prove(&mut self, ask: Ask) -> Result<Proved, Violation> {
-        match ask {
-            Ask::A12(_) | Ask::Zmtp(_) | Ask::CurveCp(_) => Err(Violation::OutOfTurn),
+    pub(super) fn prove(&mut self, ask: Ask, options: &Options) -> Result<Proved, Violation> {
+        self.expire();
+        let now = Instant::now();
+        match (ask, options) {
+            (Ask::Zmtp(zmtp::Ask::Initiate(initiate)), options) => {
+                let (jar, random) = (&mut self.zmtp, &mut self.random);
+                let proved = zmtp::keyroom::initiate(&initiate, &self.hosts, jar, now, random)?;
+                if !options.zmtp().socket.takes(&proved.metadata) {
+                    return Err(Violation::SocketType);
+                }
+                Ok(Proved {
+                    key: proved.key,
+                    host: proved.host,
+                    answer: zmtp::Answer::Session(proved.session).into(),
+                    zmtp: Some(Box::new(proved.metadata)),
+                })
+            }
+            _ => Err(Violation::OutOfTurn),
         }
     }
 }
@@ -83,14 +152,14 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let current = keys.current.public();
-        let mut room = Room { keys, clock };
+        let mut room = Room::new(keys, clock)?;
         thread::Builder::new()
             .name("key room".into())
             .spawn(move || {
                 while let Ok(job) = queue.recv() {
                     match job {
                         Job::Do(work) => deliver(work(&mut room)),
-                        Job::Keys(others) => room.keys = others,
+                        Job::Keys(others) => room.replace(others),
                     }
                 }
             })?;

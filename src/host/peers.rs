@@ -125,8 +125,12 @@ impl Host {
     }
 
     fn prove(&mut self, id: FrontId, connection: ConnectionId, ask: Ask) {
+        let Some(front) = self.fronts.get(&id) else {
+            return;
+        };
+        let options = front.options.clone();
         self.in_keyroom(id, connection, move |room| {
-            let proved = room.prove(ask);
+            let proved = room.prove(ask, &options);
             move |table: &mut Table| table.proved(connection, proved)
         });
     }
@@ -307,7 +311,7 @@ impl Host {
                 endpoint: peer.source,
                 new,
                 carries,
-                zmtp: None,
+                zmtp: peer.zmtp,
             }));
         }
     }

@@ -74,6 +74,8 @@ pub enum Speaks {
         socket: Box<zmtp::Socket>,
         /// Peers without a key may come.
         keyless: bool,
+        /// How many messages may wait for one peer.
+        high_water: u32,
     },
 }
 

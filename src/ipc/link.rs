@@ -17,6 +17,52 @@ pub const CREDIT: u32 = 127;
 /// message between processes.
 pub const PIECE: usize = 60 * 1024;
 
+/// How many messages from the front of a queue go at once: as many as fit one message between
+/// processes, and one at least.
+pub fn batch<'a, M: Weight + 'a>(queue: impl IntoIterator<Item = &'a M>) -> usize {
+    let mut left = BATCH;
+    let fits = |message: &&M| {
+        let weight = message.weight();
+        let fits = weight <= left;
+        left = left.saturating_sub(weight);
+        fits
+    };
+    queue.into_iter().take_while(fits).count().max(1)
+}
+
+/// As many bytes may go at once.
+const BATCH: usize = 63 * 1024;
+
+/// How many bytes a message takes at most.
+pub trait Weight {
+    /// So many.
+    fn weight(&self) -> usize;
+}
+
+impl Weight for ToScript {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Piece { bytes, .. } => bytes.len() + AROUND,
+            _ => EVENT,
+        }
+    }
+}
+
+impl Weight for FromScript {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Piece { bytes, .. } => bytes.len() + AROUND,
+            _ => EVENT,
+        }
+    }
+}
+
+/// What is around the bytes of a piece.
+const AROUND: usize = 32;
+
+/// The largest event.
+const EVENT: usize = 400;
+
 /// What ends with a piece of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ends {
@@ -113,6 +159,11 @@ pub enum ToScript {
         bytes: Vec<u8>,
         /// What ends with it.
         ends: Ends,
+    },
+    /// A message of the script's was not sent: it is not our socket's turn.
+    Unsent {
+        /// On which segment.
+        segment: SegmentId,
     },
     /// The size or kind of the picture has changed; sent before the first frame.
     Resized {
@@ -267,6 +318,26 @@ mod tests {
                 prop_assert_eq!(whole.as_ref(), Some(&message));
             }
         }
+    }
+
+    #[test]
+    fn a_batch_is_as_much_as_fits_and_never_nothing() {
+        let segment = SegmentId {
+            session: crate::ipc::SessionId(u64::MAX),
+            channel: 255,
+        };
+        let piece = |size| ToScript::Piece {
+            segment,
+            bytes: vec![0; size],
+            ends: Ends::Message,
+        };
+        let full = vec![piece(PIECE), piece(1), piece(PIECE)];
+        assert_eq!(batch(&full), 2);
+        assert_eq!(batch(&[piece(BATCH)]), 1);
+        let small = vec![piece(64); 1000];
+        assert_eq!(batch(&small), BATCH / (64 + AROUND));
+        let sent = postcard::to_stdvec(&small[..batch(&small)].to_vec()).unwrap();
+        assert!(sent.len() < 64 * 1024);
     }
 
     #[test]

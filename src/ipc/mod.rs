@@ -25,6 +25,8 @@ pub use listener::Listener;
 pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_children};
 pub use unproved::{Unproved, UnprovedError};
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::zmtp;
@@ -89,6 +91,16 @@ pub enum Options {
     Usual,
     /// For ZeroMQ.
     Zmtp(Box<ZmtpOptions>),
+}
+
+impl Options {
+    /// Those of a ZeroMQ socket; what is usual, if they are another protocol's.
+    pub fn zmtp(&self) -> Cow<'_, ZmtpOptions> {
+        match self {
+            Self::Zmtp(options) => Cow::Borrowed(options),
+            Self::Usual => Cow::Owned(ZmtpOptions::default()),
+        }
+    }
 }
 
 /// What a script wants of a ZeroMQ socket.

@@ -20,9 +20,6 @@ use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{ListenerId, Received, RecvError, SendError, Socket, link};
 use crate::sandbox::{self as walls, Lockdown};
 
-/// How many events go into one message of a data link: well below what a message holds.
-const PER_MESSAGE: usize = 128;
-
 /// How many messages are taken from one socket per turn, so that none keeps the others waiting.
 const PER_TURN: usize = 64;
 
@@ -173,7 +170,7 @@ impl Process {
             if let Some(link) = self.links.get_mut(&listener) {
                 let mut rest = batch;
                 while !rest.is_empty() {
-                    let tail = rest.split_off(rest.len().min(PER_MESSAGE));
+                    let tail = rest.split_off(link::batch(&rest).min(rest.len()));
                     link.queue.push_back(rest);
                     rest = tail;
                 }

@@ -255,6 +255,9 @@ pub enum Violation {
     /// More of something than this side holds.
     #[error("too many {0}")]
     TooMany(Field),
+    /// The peer has not been heard of for longer than its heartbeat allows.
+    #[error("the peer has gone silent")]
+    Silent,
     /// The stream ended inside a handshake or a packet.
     #[error("the stream ended in the middle")]
     Truncated,
@@ -328,4 +331,10 @@ pub enum Field {
     /// The parts of a message.
     #[error("parts")]
     Parts,
+    /// The bytes of a message.
+    #[error("bytes in a message")]
+    Bytes,
+    /// What a peer has subscribed to.
+    #[error("subscriptions")]
+    Subscriptions,
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Adoption, Ask, Opening, Route, World};
+use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, World};
 use crate::ipc::link::{self, CREDIT, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
@@ -129,6 +129,14 @@ impl World {
                 bytes,
                 ends,
             } => self.piece(link, segment, bytes, ends),
+            From::Unsent { segment } => {
+                if let Some(vid) = self.route(link, segment)
+                    && self.queue.len() < MAX_QUEUED
+                {
+                    let why = "not sent: it is not this socket's turn".to_owned();
+                    self.tell(vid, Status::Failure(why));
+                }
+            }
             From::Frame {
                 segment,
                 number,

@@ -1,17 +1,44 @@
 //! ZeroMQ's protocol, ZMTP 3.0 and 3.1 (ZeroMQ RFC 23 and 37), with the mechanism CURVE (RFC 25 and
-//! 26).
+//! 26), as libzmq speaks it; and where peers without a key are let in, NULL and PLAIN.
+//!
+//! [`Listener`] and [`Initiator`] are the two ends. Neither holds a static private key: what needs
+//! one they [`Ask`], and [`keyroom`] is what answers.
+//!
+//! From the inside out: [`greeting`], [`frame`], [`command`], [`metadata`] and [`socket`] (what
+//! things look like), `handshake`, `line` (one session's sealing), `pattern` and `subscriptions`
+//! (what a socket of each type does with messages), `heartbeat`, `session`, and the two ends.
 
-mod metadata;
-mod socket;
+pub mod command;
+pub mod frame;
+pub mod greeting;
+mod handshake;
+mod heartbeat;
+mod initiator;
+pub mod keyroom;
+mod line;
+mod listener;
+pub mod metadata;
+mod pattern;
+mod peer;
+#[cfg(any(test, fuzzing))]
+mod rig;
+mod session;
+pub mod socket;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
 
-pub use metadata::{METADATA, Metadata};
+pub use initiator::{Initiator, InitiatorConfig};
+pub use listener::{Listener, ListenerConfig};
+pub use metadata::Metadata;
+pub use peer::{Command, Event, Message};
 pub use socket::{Heartbeat, NoSocketType, Socket, SocketType};
 
 use identity::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use super::nacl::BoxKey;
-use super::{Refusal, Whole};
+use super::{Refusal, Violation, Whole};
 
 /// What only the key room can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +47,8 @@ pub enum Ask {
     Hello(Box<Whole<200>>),
     /// Server: its INITIATE, the body of the command.
     Initiate(Vec<u8>),
-    /// Server: a peer that has no key (mechanism NULL or PLAIN); its metadata as they came.
+    /// Server: a peer that has no key (mechanism NULL or PLAIN); its metadata as they came. The user
+    /// name that it claims by PLAIN is the last property, `Username`.
     Keyless(Vec<u8>),
     /// Client: what INITIATE vouches for.
     Vouch {
@@ -47,24 +75,8 @@ pub enum Answer {
         /// As it stands in INITIATE.
         vouch: Box<Whole<96>>,
     },
-    /// No.
+    /// No. The peer is told so.
     Refused(Refusal),
-}
-
-/// What this side wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Take the peer.
-    Accept,
-    /// Send a message of these parts.
-    Send(Vec<Vec<u8>>),
-    /// End it.
-    Close,
-}
-
-/// What the peer did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// It has sent a message of these parts.
-    Message(Vec<Vec<u8>>),
+    /// Server: to a HELLO or INITIATE that breaks the protocol. The peer is told nothing.
+    Violated(Violation),
 }

@@ -186,7 +186,7 @@ impl Socket {
     }
 
     /// Whether the peer's socket goes with this one. A peer that does not say is believed to.
-    pub(super) fn takes(&self, peer: &Metadata) -> bool {
+    pub fn takes(&self, peer: &Metadata) -> bool {
         peer.socket_type
             .is_none_or(|kind| self.kind.goes_with(kind))
     }
