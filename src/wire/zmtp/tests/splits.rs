@@ -102,3 +102,45 @@ proptest! {
         prop_assert!(whole.events.is_empty());
     }
 }
+
+/// What a peer may well say, and what it should not.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        &b"\x04PING\0\x05abc"[..],
+        b"\x04PONG",
+        b"\x09SUBSCRIBEA",
+        b"\x06CANCELA",
+        b"\x01A",
+        b"\0A",
+        b"",
+        b"Apple",
+        b"\x05ERROR\x03400",
+    ];
+    prop_oneof![
+        prop::sample::select(known.map(<[u8]>::to_vec).to_vec()),
+        prop::collection::vec(any::<u8>(), 0..700),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn i9_sockets_of_all_types_hold_whatever_a_known_peer_says(
+        how in 0..32u8,
+        seed: u8,
+        kind in prop::option::of(prop::sample::select(&SocketType::ALL[..])),
+        chunks in prop::collection::vec((prop_oneof![3 => 0..4u8, 1 => any::<u8>()], payload()), 0..16),
+    ) {
+        let mut data = vec![how, seed];
+        let metadata = kind.map(told).unwrap_or_default();
+        for (how, chunk) in [(0, metadata)].iter().chain(&chunks) {
+            data.push(*how);
+            data.extend_from_slice(&u16::try_from(chunk.len()).unwrap().to_be_bytes());
+            data.extend_from_slice(chunk);
+        }
+        let now = std::time::Instant::now();
+        super::super::fuzzing::server(now, &data);
+        super::super::fuzzing::client(now, &data);
+    }
+}
