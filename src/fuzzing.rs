@@ -7,13 +7,14 @@ use std::time::Instant;
 use identity::{Name, PublicKey, Reference, Secret, z85};
 
 use crate::wire::a12::fuzzing as a12;
+use crate::wire::zmtp::fuzzing as zmtp;
 use crate::{cli, formats as key_files, host, ipc as messages};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All of them, under the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("listener", listener),
     ("initiator", initiator),
     ("control", control),
@@ -22,6 +23,10 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("ipc", ipc),
     ("formats", formats),
     ("words", words),
+    ("zmtp_greeting", zmtp_greeting),
+    ("zmtp_frames", zmtp_frames),
+    ("zmtp_server", zmtp_server),
+    ("zmtp_client", zmtp_client),
 ];
 
 /// The listening end of a12, without sealing.
@@ -47,6 +52,26 @@ pub fn event(data: &[u8]) {
 /// What the key room is handed by a frameserver.
 pub fn keyroom(data: &[u8]) {
     a12::keyroom(data);
+}
+
+/// The greeting of a ZeroMQ peer.
+pub fn zmtp_greeting(data: &[u8]) {
+    zmtp::greeting(data);
+}
+
+/// A stream of ZMTP's frames.
+pub fn zmtp_frames(data: &[u8]) {
+    zmtp::stream(data);
+}
+
+/// The server's end of ZMTP, whose client's key is known.
+pub fn zmtp_server(data: &[u8]) {
+    drop(zmtp::server(Instant::now(), data));
+}
+
+/// The client's end of ZMTP, whose server's key is known.
+pub fn zmtp_client(data: &[u8]) {
+    drop(zmtp::client(Instant::now(), data));
 }
 
 /// What our processes say to each other.
@@ -152,6 +177,38 @@ mod tests {
     #[test]
     fn i9_the_key_room_meets_its_corpus() {
         holds("keyroom");
+    }
+
+    #[test]
+    fn boxes_are_no_obstacle_to_a_fuzzer() {
+        let (mut servers, mut clients) = (0, 0);
+        for input in corpus("zmtp_server") {
+            servers += zmtp::server(Instant::now(), &input).len();
+        }
+        for input in corpus("zmtp_client") {
+            clients += zmtp::client(Instant::now(), &input).len();
+        }
+        assert!(servers > 20 && clients > 20, "{servers}, {clients}");
+    }
+
+    #[test]
+    fn i9_greetings_meet_their_corpus() {
+        holds("zmtp_greeting");
+    }
+
+    #[test]
+    fn i9_frames_meet_their_corpus() {
+        holds("zmtp_frames");
+    }
+
+    #[test]
+    fn i9_a_server_of_zmtp_meets_its_corpus() {
+        holds("zmtp_server");
+    }
+
+    #[test]
+    fn i9_a_client_of_zmtp_meets_its_corpus() {
+        holds("zmtp_client");
     }
 
     #[test]

@@ -10,6 +10,8 @@
 
 pub mod command;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod greeting;
 mod handshake;
 mod heartbeat;

@@ -8,12 +8,14 @@
     reason = "a test or a fuzzer is told by a panic"
 )]
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha8Rng;
 use identity::PublicKey;
-use rand_core::SeedableRng;
+use rand_core::{CryptoRng, Rng, SeedableRng, TryCryptoRng, TryRng};
 
 use super::frame::{Frame, Frames, write_header};
 use super::handshake::{
@@ -45,26 +47,66 @@ pub(super) fn public(byte: u8) -> PublicKey {
 pub(super) const SERVER: u8 = 0x51;
 pub(super) const CLIENT: u8 = 0xc1;
 
+/// Random bytes that begin as was said.
+pub(super) struct Dice {
+    first: VecDeque<u8>,
+    then: ChaCha8Rng,
+}
+
+impl Dice {
+    pub(super) fn new(first: &[u8]) -> Self {
+        Self {
+            first: first.iter().copied().collect(),
+            then: ChaCha8Rng::from_seed([3; 32]),
+        }
+    }
+}
+
+impl TryRng for Dice {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.then.next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.then.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.then.fill_bytes(bytes);
+        let length = bytes.len().min(self.first.len());
+        for (to, from) in bytes.iter_mut().zip(self.first.drain(..length)) {
+            *to = from;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Dice {}
+
 /// The key room, and who decides behind it.
 pub(super) struct Room {
     pub(super) hosts: Vec<Host>,
     pub(super) own: SecretKey,
     pub(super) server: PublicKey,
     pub(super) jar: Jar,
-    pub(super) rng: ChaCha8Rng,
+    pub(super) rng: Dice,
+    pub(super) vouch_nonce: [u8; 16],
     /// Whether the client's key is known.
     pub(super) knows: bool,
 }
 
 impl Room {
     pub(super) fn new(now: Instant) -> Self {
-        let mut rng = ChaCha8Rng::from_seed([3; 32]);
+        let mut rng = Dice::new(&[]);
         Self {
             hosts: vec![Host::new(secret(SERVER)).unwrap()],
             own: secret(CLIENT),
             server: public(SERVER),
             jar: Jar::new(*COOKIE_NONCE, now, &mut rng),
             rng,
+            vouch_nonce: [0x17; 16],
             knows: true,
         }
     }
@@ -92,7 +134,7 @@ impl Room {
                     client,
                     server,
                     &self.server,
-                    [0x17; 16],
+                    self.vouch_nonce,
                 )),
             },
         }
@@ -136,15 +178,18 @@ impl End {
         Self::new(Box::new(Listener::new(Arc::new(config), now)), now, true)
     }
 
-    /// With this seed for its short-term key.
-    pub(super) fn initiator(socket: Socket, now: Instant, seed: u8) -> Self {
+    pub(super) fn initiator(
+        server: PublicKey,
+        socket: Socket,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
         let config = InitiatorConfig {
-            server: public(SERVER),
+            server,
             socket: Arc::new(socket),
             handshake: Duration::from_secs(10),
         };
-        let mut rng = ChaCha8Rng::from_seed([seed; 32]);
-        let machine = Initiator::new(config, now, &mut rng);
+        let machine = Initiator::new(config, now, rng);
         Self::new(Box::new(machine), now, false)
     }
 

@@ -1,11 +1,16 @@
 //! Both ends, from outside.
 
+mod heartbeats;
+mod keyless;
+mod recordings;
+mod security;
 mod sockets;
+mod splits;
 mod states;
 
 use std::time::Instant;
 
-use super::rig::End;
+use super::rig::{Dice, End, SERVER, public};
 use super::{ListenerConfig, Socket, SocketType};
 
 fn listener(config: ListenerConfig) -> End {
@@ -18,7 +23,8 @@ fn server(kind: SocketType) -> End {
 }
 
 fn initiator(socket: Socket) -> End {
-    End::initiator(socket, Instant::now(), 0x1c)
+    let mut random = Dice::new(&[0x1c; 32]);
+    End::initiator(public(SERVER), socket, Instant::now(), &mut random)
 }
 
 /// An initiator with a socket of this type.
