@@ -13,6 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::frame::{Frames, write_command};
 use super::greeting::{self, Dialect, Greeting, Mechanism};
 use super::handshake::{
@@ -369,6 +371,8 @@ impl Awaiting {
                 (Asked::Session { initiate: body }, ask)
             }
             Next::PlainHello => {
+                // There is a password in it.
+                let body = Zeroizing::new(body);
                 let user = plain_user(content(&body, HELLO)?).ok_or(malformed)?;
                 write_command(WELCOME, b"", &mut out.bytes);
                 let next = Next::PlainInitiate {
