@@ -22,6 +22,7 @@ mod driver;
 mod hub;
 mod link;
 mod session;
+mod tally;
 
 #[cfg(test)]
 mod tests;
