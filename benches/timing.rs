@@ -168,10 +168,7 @@ fn proof(bench: &mut Bench) {
     );
     compare("tag wrong, body wrong", [wrong_at(0), wrong_at(152)]);
     compare("tag wrong, number wrong", [wrong_at(0), wrong_at(16)]);
-    compare(
-        "tag wrong, type wrong (not hidden)",
-        [wrong_at(0), wrong_at(24)],
-    );
+    compare("tag wrong, type wrong", [wrong_at(0), wrong_at(24)]);
     compare(
         "right, tag wrong (visible anyway)",
         [good.clone(), wrong_at(0)],

@@ -31,7 +31,7 @@ return {
 	["the documented example runs"] = function()
 		local s = stage(EXAMPLE)
 		eq(s:err(), "")
-		has(s:said(), '{"Listen":{"listener":1,"name":"default","interface":"","port":0,"place":"show.lua:2"}}')
+		has(s:said(), '{"Listen":{"listener":1,"name":"default","interface":"","port":0,"options":"Usual","place":"show.lua:2"}}')
 		s:up(1)
 		s:request(1, 7)
 		eq(s:said(), { '{"Decide":{"session":7,"accept":true}}' })
@@ -279,17 +279,17 @@ return {
 	["moonport.listen"] = function()
 		local s = stage([[
 			local f = function() end
-			moonport.listen({ name = "a", protocol = "zmtp", interface = "127.0.0.1", port = 5, secret = "s" }, f)
+			moonport.listen({ name = "a", protocol = "a12", interface = "127.0.0.1", port = 5, secret = "s" }, f)
 			moonport.listen{ name = "b", secret = "s", window = { count = 2, for_s = 60 }, callback = f }
 			moonport.listen{ secret = "s", window = { count = 1, secret = "w" }, options = {}, callback = f }
 		]])
 		eq(s:err(), "")
 		eq(s:said(), {
-			'{"Listen":{"listener":1,"name":"a","interface":"zmtp://127.0.0.1","port":5,"place":"show.lua:2"}}',
+			'{"Listen":{"listener":1,"name":"a","interface":"a12://127.0.0.1","port":5,"options":"Usual","place":"show.lua:2"}}',
 			'{"Secret":{"listener":1,"secret":[115],"required":true,"count":0,"seconds":null}}',
-			'{"Listen":{"listener":2,"name":"b","interface":"","port":0,"place":"show.lua:3"}}',
+			'{"Listen":{"listener":2,"name":"b","interface":"","port":0,"options":"Usual","place":"show.lua:3"}}',
 			'{"Secret":{"listener":2,"secret":[115],"required":false,"count":2,"seconds":60}}',
-			'{"Listen":{"listener":3,"name":"default","interface":"","port":0,"place":"show.lua:4"}}',
+			'{"Listen":{"listener":3,"name":"default","interface":"","port":0,"options":"Usual","place":"show.lua:4"}}',
 			'{"Secret":{"listener":3,"secret":[115],"required":true,"count":0,"seconds":null}}',
 			'{"Secret":{"listener":3,"secret":[119],"required":false,"count":1,"seconds":null}}',
 			'"Started"',

@@ -43,7 +43,7 @@ end
 function Stage:register(session, title, channel)
 	self:event(
 		session,
-		('{"Register":{"title":"%s","kind":10,"guid":[0,0],"carries":"Events"}}'):format(title or "t"),
+		('{"Register":{"title":"%s","kind":10,"guid":[0,0]}}'):format(title or "t"),
 		channel
 	)
 	self:turn()

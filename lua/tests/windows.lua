@@ -16,7 +16,7 @@ return {
 		eq(s:out(), { "16\ttrue\tdemo\t26" })
 		local said = s:said()[2]
 		has(said, '"listener":1')
-		has(said, '"human":false,"count":2,"seconds":60,"label":"party"')
+		has(said, '"human":false,"without_secret":false,"count":2,"seconds":60,"label":"party"')
 		local bytes = {}
 		for byte in said:match('"secret":%[([%d,]+)%]'):gmatch("%d+") do
 			bytes[#bytes + 1] = string.char(byte)
@@ -28,7 +28,7 @@ return {
 	["a secret that was brought along is not given back"] = function()
 		local s = stage(LISTEN .. 'print(moonport.window({ listener = l, secret = "canary" }).secret)')
 		eq(s:out(), { "nil" })
-		has(s:said()[2], '"human":true,"count":1,"seconds":null,"label":null')
+		has(s:said()[2], '"human":true,"without_secret":false,"count":1,"seconds":null,"label":null')
 	end,
 
 	["no two windows have one number or one secret"] = function()

@@ -199,7 +199,7 @@ pub(super) fn host_key(directory: &Directory) -> Result<PublicKey, Failure> {
 }
 
 /// Which of its keys a host proves.
-fn host_tag() -> Result<Name, Failure> {
+pub(super) fn host_tag() -> Result<Name, Failure> {
     Name::parse("default").or_exit(Exit::Failed)
 }
 

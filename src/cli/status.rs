@@ -39,6 +39,11 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
                 ],
                 &rows,
             )?;
+            let rows: Vec<_> = status.listeners.iter().map(strangers).collect();
+            out.table(
+                ["LISTENER", "UNPROVED", "DROPPED", "SHUT OUT", "REFUSED"],
+                &rows,
+            )?;
             let scripts = status.scripts.iter();
             let rows: Vec<_> = scripts
                 .map(|script| [printable(&script.name), sandbox(&script.sandbox)])
@@ -59,6 +64,18 @@ fn row(listener: &ListenerStatus) -> [String; 6] {
         shown.sessions.to_string(),
         printable(shown.script),
         sandbox(&listener.sandbox),
+    ]
+}
+
+/// What has become of those at the door of a listener.
+fn strangers(listener: &ListenerStatus) -> [String; 5] {
+    let seen = &listener.strangers;
+    [
+        listener.name.to_string(),
+        format!("{} of {}", seen.unproved, listener.unproved_limit),
+        seen.dropped.to_string(),
+        count(seen.shut_out, "source"),
+        seen.refused.to_string(),
     ]
 }
 
@@ -134,7 +151,18 @@ struct Listener<'a> {
     ready: bool,
     script: &'a str,
     sessions: u32,
+    strangers: Strangers,
     sandbox: Vec<Denied<'a>>,
+}
+
+/// What has become of those at the door; the totals are since the listener was made.
+#[derive(Serialize)]
+struct Strangers {
+    unproved: u32,
+    limit: u32,
+    dropped: u64,
+    shut_out: u32,
+    refused: u64,
 }
 
 /// An action that the sandbox should deny, and what denies it.
@@ -164,7 +192,26 @@ impl<'a> Listener<'a> {
             ready: listener.ready,
             script: &listener.script,
             sessions: listener.sessions,
+            strangers: Strangers::of(listener),
             sandbox: Denied::all(&listener.sandbox),
+        }
+    }
+}
+
+impl Strangers {
+    fn of(listener: &ListenerStatus) -> Self {
+        let ipc::frameserver::Strangers {
+            unproved,
+            dropped,
+            shut_out,
+            refused,
+        } = listener.strangers;
+        Self {
+            unproved,
+            limit: listener.unproved_limit,
+            dropped,
+            shut_out,
+            refused,
         }
     }
 }
@@ -210,6 +257,13 @@ mod tests {
                     })
                     .into(),
                 sessions: 3,
+                strangers: ipc::frameserver::Strangers {
+                    unproved: 7,
+                    dropped: 1,
+                    shut_out: 2,
+                    refused: 40,
+                },
+                unproved_limit: 512,
             }],
             scripts: vec![ScriptStatus {
                 name: "hello".into(),
@@ -228,6 +282,16 @@ mod tests {
         );
         assert_eq!(row(&status.listeners[0])[5], "NOT denied: ptrace");
         assert_eq!(json["listeners"][0]["sandbox"][0]["layer"], "landlock");
+        assert_eq!(
+            json["listeners"][0]["strangers"],
+            serde_json::json!({
+                "unproved": 7, "limit": 512, "dropped": 1, "shut_out": 2, "refused": 40
+            })
+        );
+        assert_eq!(
+            strangers(&status.listeners[0]),
+            ["hello", "7 of 512", "1", "2 sources", "40"]
+        );
         assert_eq!(json["scripts"][0]["name"], "hello");
         assert_eq!(json["scripts"][0]["sandbox"][0]["action"], "fork");
     }
@@ -253,6 +317,8 @@ mod tests {
             script: String::new(),
             sandbox: report(layer),
             sessions: 0,
+            strangers: Default::default(),
+            unproved_limit: 512,
         };
         let both = "seccomp, landlock";
         let status = Status {

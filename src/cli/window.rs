@@ -61,19 +61,31 @@ async fn close(wanted: CloseWindow, state: &Path, out: &Output) -> Result<(), Fa
         window.enrolled.len(),
         window.count
     );
-    if !wanted.yes {
+    let dry = wanted.dry_run;
+    if !dry && !wanted.yes {
         key::agreed(&question).await?;
     }
     let close = Change::CloseWindow {
         window: window.id,
         why: WindowEnd::Closed,
     };
-    admin.apply(vec![close], false).await?;
+    admin.apply(vec![close], dry).await?;
     match wanted.json {
-        true => out.json(&serde_json::json!({ "window": window.id.to_string() })),
+        true => out.json(&serde_json::json!({ "window": window.id.to_string(), "dry_run": dry })),
+        false if dry => {
+            out.line(format_args!(
+                "{called} would be closed; it has let in {} of {}",
+                window.enrolled.len(),
+                window.count
+            ))?;
+            out.line(UNCHANGED)
+        }
         false => out.line(format_args!("{called} is closed")),
     }
 }
+
+/// The last line of a rehearsal.
+const UNCHANGED: &str = "nothing was changed: --dry-run";
 
 /// A window as people know it.
 fn called(window: &Window) -> String {

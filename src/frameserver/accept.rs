@@ -30,11 +30,18 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Takes sockets that are bound and listen.
+    /// Takes sockets that are bound and listen. What they accept has their options, so that nothing
+    /// has to be said of each connection: small packets go at once, and a peer that has vanished is
+    /// noticed in some minutes.
     pub(super) fn new(sockets: Vec<OwnedFd>) -> io::Result<Self> {
         let sockets = sockets.into_iter().map(|fd| {
             let socket = std::net::TcpListener::from(fd);
             socket.set_nonblocking(true)?;
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            sockopt::set_socket_keepalive(&socket, true)?;
+            sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
+            sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(15))?;
+            sockopt::set_tcp_keepcnt(&socket, 4)?;
             TcpListener::from_std(socket)
         });
         Ok(Self {
@@ -83,15 +90,6 @@ impl Acceptor {
         })
         .await
     }
-}
-
-/// Small packets go at once, and a peer that has vanished is noticed in some minutes.
-pub(super) fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
-    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15));
-    let _ = sockopt::set_tcp_keepcnt(stream, 4);
 }
 
 /// Whether only this connection has failed, so that the next one can be taken at once.

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::ipc::Unproved;
+use crate::ipc::frameserver::Strangers;
 
 /// What a connection costs its source that ends in a violation or a refusal. It is the same for
 /// whatever it was, so that being shut out does not tell one refusal from another.
@@ -30,7 +31,7 @@ const RESPITE: Duration = Duration::from_secs(5);
 const GOOD_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How many sources are remembered that owe, and as many that are good.
-const SOURCES: usize = 8192;
+const SOURCES: usize = Strangers::SOURCES as usize;
 
 /// What one user of the network usually has: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +71,8 @@ pub(super) struct Door {
     owing: Recent<Debt>,
     /// Until when they are spared.
     good: Recent<Instant>,
+    /// How often a source has come to be shut out.
+    shut_outs: u64,
 }
 
 /// What a source owes, as the time at which it is paid back.
@@ -87,6 +90,7 @@ impl Door {
             penalties,
             owing: Recent::new(SOURCES),
             good: Recent::new(SOURCES),
+            shut_outs: 0,
         }
     }
 
@@ -121,6 +125,17 @@ impl Door {
         debt.is_some_and(|debt| debt.shut.is_some() && now < debt.paid)
     }
 
+    /// How often a source has come to be shut out.
+    pub(super) fn shut_outs(&self) -> u64 {
+        self.shut_outs
+    }
+
+    /// How many sources are shut out. It looks at all of them.
+    pub(super) fn shut(&self, now: Instant) -> usize {
+        let is_shut = |debt: &&Debt| debt.shut.is_some() && now < debt.paid;
+        self.owing.all().filter(is_shut).count()
+    }
+
     /// Whether a key has been proved from there lately.
     pub(super) fn is_good(&self, now: Instant, source: Network) -> bool {
         self.good.get(source).is_some_and(|until| now < *until)
@@ -143,8 +158,9 @@ impl Door {
             debt.shut = None;
         }
         debt.paid = debt.paid.max(now) + COST;
-        if debt.paid > now + FREE {
-            debt.shut = debt.shut.or(Some(now));
+        if debt.paid > now + FREE && debt.shut.is_none() {
+            debt.shut = Some(now);
+            self.shut_outs += 1;
         }
         if let Some(since) = debt.shut {
             debt.paid = debt.paid.min(since + LONGEST);
@@ -181,6 +197,10 @@ impl<T> Recent<T> {
 
     fn get(&self, source: Network) -> Option<&T> {
         self.known.get(&source).map(|(_, known)| known)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &T> {
+        self.known.values().map(|(_, known)| known)
     }
 
     /// The oldest makes room.

@@ -557,7 +557,7 @@ async fn ended(inbox: &mut Receiver<ToPeer>) {
 }
 
 /// Waits for a deadline; for ever, if there is none.
-async fn at(deadline: Option<Instant>) {
+pub(super) async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

@@ -15,12 +15,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::accept::{self, Acceptor, Slots};
+use super::accept::{Acceptor, Slots};
 use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
 use super::machine::{Config, Rules};
 use super::session;
+use super::tally::Tally;
 use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
 use crate::ipc::link::FromScript;
 use crate::ipc::{AsyncSocket, ConnectionId, Received, RecvError, SessionId};
@@ -138,6 +139,7 @@ pub(super) struct Hub {
     /// `None` after [`ToFrameserver::StopListening`].
     acceptor: Option<Acceptor>,
     connections: Cell<u64>,
+    tally: Tally,
 }
 
 impl Hub {
@@ -166,6 +168,7 @@ impl Hub {
             link,
             acceptor: Some(Acceptor::new(fds.collect())?),
             connections: Cell::new(0),
+            tally: Tally::default(),
             shared,
         })
     }
@@ -177,6 +180,7 @@ impl Hub {
         while !self.is_done() {
             let shared = Rc::clone(&self.shared);
             let accepts = shared.host.len() < HOST_PATIENCE;
+            self.tally.look(&shared);
             tokio::select! {
                 sent = shared.host.send(control, &mut self.sending) => sent?,
                 received = control.recv() => match received {
@@ -192,6 +196,7 @@ impl Hub {
                     }
                 },
                 accepted = next(&mut self.acceptor), if accepts => match accepted {
+                    Some((_, source)) if self.is_shut(source) => {}
                     Some((stream, source)) => {
                         // Secrets that the host has told before it came are for it.
                         self.catch_up(control)?;
@@ -206,6 +211,7 @@ impl Hub {
                     None => self.make(Room::None),
                 },
                 () = shared.ended.notified() => {}
+                () = self.tally.due() => self.tally.tell(&shared),
             }
         }
         // What is left to say, to a script that may not listen.
@@ -220,26 +226,32 @@ impl Hub {
         self.acceptor.is_none() && self.shared.peers.borrow().live == 0
     }
 
-    /// A connection has been accepted. From a source that is shut out it is closed at once, without
+    /// Whether nobody is taken in from there now: such a connection is closed at once, without
     /// another thought.
-    fn welcome(&self, stream: TcpStream, source: SocketAddr) {
-        let network = Network::of(source.ip());
+    fn is_shut(&self, source: SocketAddr) -> bool {
         let door = self.shared.door.borrow();
-        if door.is_shut(driver::now(), network) {
-            return;
+        let shut = door.is_shut(driver::now(), Network::of(source.ip()));
+        if shut {
+            self.tally.refused();
         }
+        shut
+    }
+
+    /// A connection has been accepted.
+    fn welcome(&self, stream: TcpStream, source: SocketAddr) {
         let held = self.shared.peers.borrow().unproved.len();
         // Without dice everybody is unlucky.
-        let room = door.room(held, getrandom::u32().unwrap_or(0));
-        drop(door);
+        let dice = getrandom::u32().unwrap_or(0);
+        let room = self.shared.door.borrow().room(held, dice);
         self.make(room);
-        accept::prepare(&stream);
         let connection = ConnectionId(self.connections.get());
         self.connections.set(connection.0 + 1);
         let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
         let ticket = Ticket::new(Rc::clone(&self.shared), connection, source);
         let mut peers = self.shared.peers.borrow_mut();
-        peers.unproved.insert(connection, network, inbox);
+        peers
+            .unproved
+            .insert(connection, Network::of(source.ip()), inbox);
         drop(peers);
         tokio::task::spawn_local(driver::drive(stream, ticket, told));
     }
@@ -252,6 +264,7 @@ impl Hub {
             .unproved
             .make(room, |source| door.is_good(now, source))
         {
+            self.tally.dropped();
             let _ = crowded.try_send(ToPeer::End(Ended::Crowded));
         }
     }

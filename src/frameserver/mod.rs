@@ -23,6 +23,7 @@ mod hub;
 mod link;
 mod machine;
 mod session;
+mod tally;
 
 #[cfg(test)]
 mod tests;

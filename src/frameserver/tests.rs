@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::hub::Gone;
 use super::session::MAX_UNREAD;
-use crate::ipc::frameserver::{Ended, FromFrameserver, ToFrameserver};
+use crate::ipc::frameserver::{Ended, FromFrameserver, Strangers, ToFrameserver};
 use crate::ipc::link::{CREDIT, FromScript, ToScript};
 use crate::ipc::{Carries, ConnectionId, SegmentId, Socket};
 use crate::wire::a12::event::{External, SegmentKind, Target};
@@ -242,6 +242,46 @@ fn i3_refusals_look_alike_from_outside() {
         let (bytes, why) = tokio::join!(drained(&mut noise), rig.host.closes());
         assert_eq!(bytes, 0);
         assert_eq!(why, Ended::Violation(Violation::FirstPacket));
+    });
+}
+
+#[test]
+fn the_host_is_told_of_strangers_at_most_once_a_second() {
+    run(async {
+        let mut rig = Rig::with(Setup {
+            unproved: 4,
+            ..Setup::default()
+        })
+        .await;
+        let began = std::time::Instant::now();
+        let mut idlers = Vec::new();
+        for _ in 0..9 {
+            idlers.push(TcpStream::connect(rig.address).await.unwrap());
+        }
+        let mut messages = 0;
+        let mut told = Strangers::default();
+        let full = Strangers {
+            unproved: 4,
+            dropped: 5,
+            ..told
+        };
+        while told != full {
+            told = rig.host.counts().await;
+            messages += 1;
+        }
+        drop(idlers);
+        let gone = Strangers {
+            unproved: 0,
+            ..full
+        };
+        while told != gone {
+            told = rig.host.counts().await;
+            messages += 1;
+        }
+        assert!(messages <= began.elapsed().as_secs());
+        // None while nothing is new.
+        let more = tokio::time::timeout(Duration::from_millis(1500), rig.host.counts());
+        assert!(more.await.is_err());
     });
 }
 

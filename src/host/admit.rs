@@ -570,7 +570,8 @@ pub(super) enum Use {
     Window(WindowId),
 }
 
-/// Which way a key may come in for a name, with what the store holds now; or why not.
+/// Which way a key may come in for a name, with what the store holds now; or why not. Whoever is
+/// refused, and whatever for, the same is looked up before.
 pub(super) fn which_way(
     keystore: &dyn Keystore,
     now: Now,
@@ -581,21 +582,23 @@ pub(super) fn which_way(
     let known = keystore.lookup(now, name, key)?.map(|entry| Way::Known {
         added_ms: entry.added.at_ms,
     });
-    let (window, required) = match secret {
-        // It has been replaced meanwhile.
-        None => return Ok(Err(Reason::WrongSecret)),
-        Some(Use::Required(window)) => (window, true),
-        Some(Use::Window(window)) => (Some(window), false),
-    };
-    if known.is_ok() && required {
+    // Being let in is seen anyway.
+    if known.is_ok() && matches!(secret, Some(Use::Required(_))) {
         return Ok(known.map_err(Reason::from));
     }
     let windows = keystore.windows(now)?;
-    let window = windows
-        .iter()
-        .find(|candidate| Some(candidate.id) == window);
+    let named = match secret {
+        Some(Use::Required(window)) => window,
+        Some(Use::Window(window)) => Some(window),
+        None => None,
+    };
+    let window = windows.iter().find(|window| Some(window.id) == named);
     let open = window.is_some_and(|window| window.left(now, keystore.highest_wall_ms()) > 0);
     let own = window.is_some_and(|window| window.enrolled.contains(key.as_bytes()));
+    if secret.is_none() {
+        // It has been replaced meanwhile.
+        return Ok(Err(Reason::WrongSecret));
+    }
     Ok(match (known, window) {
         (Ok(known), _) if open || own => Ok(known),
         // No window outweighs what an admin has said of this very key.
@@ -607,3 +610,6 @@ pub(super) fn which_way(
         (Ok(_) | Err(_), _) => Err(Reason::WindowShut),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,6 +201,8 @@ impl Host {
                             .filter(|(_, session)| session.front == *id)
                             .count(),
                     ),
+                    strangers: front.strangers.told(),
+                    unproved_limit: self.options.unproved.full(),
                 })
                 .collect(),
             scripts: self

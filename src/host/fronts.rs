@@ -14,6 +14,7 @@ use super::child::{Child, Did, how};
 use super::interface::{BindFailure, Interface};
 use super::refusals::Refusals;
 use super::roll::{Session, Stage};
+use super::strangers::Seen;
 use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
@@ -68,6 +69,7 @@ pub(super) struct Front {
     link: Option<OwnedFd>,
     failures: Failures,
     pub(super) refusals: Refusals,
+    pub(super) strangers: Seen,
 }
 
 /// Keeps a listener's failures from drowning its script.
@@ -149,6 +151,7 @@ impl Front {
             link: Some(link.into_fd()),
             failures: Failures::default(),
             refusals: Refusals::default(),
+            strangers: Seen::default(),
         }
     }
 
@@ -224,6 +227,7 @@ impl Host {
             link: None,
             failures: Failures::default(),
             refusals: Refusals::default(),
+            strangers: Seen::default(),
         };
         self.fronts.insert(id, front);
         // What the script says in the same breath, such as a secret, stands in the queue before
@@ -461,6 +465,7 @@ impl Host {
                 reference,
                 why,
             } => self.connection_closed(id, connection, source, reference, why),
+            FromFrameserver::Strangers(told) => self.strangers(id, told),
             FromFrameserver::Gone { session, why } => {
                 tracing::debug!(session = session.0, ?why, "session gone");
                 self.session_gone(id, session, &why);

@@ -15,6 +15,7 @@
 //! | `roll` | who is in, and who has to go |
 //! | `sessions` | how they come and go |
 //! | `refusals` | what is remembered of those who are not |
+//! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
 //! | `hostkeys` | what is done to the host's keys |
@@ -44,6 +45,7 @@ mod sessions;
 #[cfg(test)]
 mod simulation;
 mod store;
+mod strangers;
 mod windows;
 
 use std::collections::BTreeMap;

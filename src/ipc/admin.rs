@@ -7,6 +7,8 @@ use keystore::audit::Head;
 use keystore::{Change, Entry, HostKeyChange, Listed, Window};
 use serde::{Deserialize, Serialize};
 
+use super::frameserver::Strangers;
+
 /// What an admin asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToHost {
@@ -132,4 +134,8 @@ pub struct ListenerStatus {
     pub sandbox: Vec<super::Denied>,
     /// How many sessions it has.
     pub sessions: u32,
+    /// What its frameserver says of strangers.
+    pub strangers: Strangers,
+    /// How many connections may have proved nothing at once.
+    pub unproved_limit: u32,
 }

@@ -122,6 +122,8 @@ pub enum FromFrameserver {
         /// Why.
         why: Ended,
     },
+    /// What has become of strangers; at most once a second, and only if something is new.
+    Strangers(Strangers),
     /// A session has ended.
     Gone {
         /// Which one.
@@ -129,6 +131,25 @@ pub enum FromFrameserver {
         /// Why.
         why: Ended,
     },
+}
+
+/// What has become of the strangers of a listener: those who have proved no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Strangers {
+    /// How many connections are held that have proved nothing.
+    pub unproved: u32,
+    /// How many had to go to make room, since the frameserver was started.
+    pub dropped: u64,
+    /// How many sources are shut out.
+    pub shut_out: u32,
+    /// How many connections were closed as they came, from sources that are shut out, since the
+    /// frameserver was started.
+    pub refused: u64,
+}
+
+impl Strangers {
+    /// As many sources are remembered that owe something.
+    pub const SOURCES: u32 = 8192;
 }
 
 /// Why a connection or session has ended.

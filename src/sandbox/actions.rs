@@ -11,7 +11,7 @@ pub(super) struct Action {
     pub(super) name: &'static str,
     /// It needs one of these calls. One that is allowed under a condition is denied to it: the
     /// condition is there for this action.
-    calls: &'static [c_long],
+    pub(super) calls: &'static [c_long],
     /// From this ABI on Landlock denies it.
     landlock: Option<ABI>,
     /// A resource limit denies it to all but root.
@@ -57,7 +57,7 @@ const fn action(
 
 /// The list; `moonport status` and `moonport doctor` show it. For a script `open` is of what is not
 /// its own.
-pub(super) const ACTIONS: [Action; 25] = [
+pub(super) static ACTIONS: [Action; 25] = [
     action(
         "open",
         &[

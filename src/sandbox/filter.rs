@@ -12,8 +12,6 @@ use seccompiler::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calls {
     pub(super) free: &'static [&'static [c_long]],
-    /// Options that may be set on sockets, by level and name.
-    pub(super) options: &'static [(libc::c_int, libc::c_int)],
     /// It may send signals to itself, as `abort` does.
     pub(super) own_signals: bool,
 }
@@ -45,14 +43,6 @@ impl Calls {
         let commands = FCNTL.map(|command| all([exactly(1, command)]));
         let commands: Option<Vec<_>> = commands.into_iter().collect();
         rules.insert(libc::SYS_fcntl, commands?);
-        if !self.options.is_empty() {
-            let options = self
-                .options
-                .iter()
-                .map(|&(level, name)| all([exactly(1, level), exactly(2, name)]));
-            let options: Option<Vec<_>> = options.collect();
-            rules.insert(libc::SYS_setsockopt, options?);
-        }
         if self.own_signals {
             let own = rustix::process::getpid().as_raw_nonzero().get();
             rules.insert(libc::SYS_tgkill, vec![all([exactly(0, own)])?]);

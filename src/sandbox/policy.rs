@@ -24,7 +24,6 @@ impl Policy {
         Self {
             calls: Calls {
                 free: &[COMMON, CONNECTIONS],
-                options: &OPTIONS,
                 own_signals: false,
             },
             readable: Vec::new(),
@@ -42,7 +41,6 @@ impl Policy {
         Self {
             calls: Calls {
                 free: &[COMMON, FILES],
-                options: &[],
                 own_signals: true,
             },
             readable: time.chain([readable]).collect(),
@@ -55,15 +53,6 @@ impl Policy {
 
 /// Reads of these are let through for the local time.
 const TIME: [&str; 3] = ["/etc/localtime", "/usr/share/zoneinfo", "/etc/timezone"];
-
-/// The options of accepted connections, and none that could make the end of a socket wait.
-const OPTIONS: [(libc::c_int, libc::c_int); 5] = [
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
-    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
-];
 
 /// What every process of ours lives from.
 const COMMON: &[libc::c_long] = &[

@@ -18,18 +18,33 @@ const CHILD: &str = "MOONPORT_TEST_SANDBOX";
 /// What a script does to files of its own; Landlock alone tells them from others.
 const FILES: [&str; 2] = ["open", "read /proc"];
 
+/// What the report has no line of its own for, and seccomp denies.
+const BESIDE: [&str; 8] = [
+    "blocking close",
+    "shared flags",
+    "handing over",
+    "connecting to an abstract socket",
+    "binding an abstract socket",
+    "sending to an abstract socket",
+    "sending to an address",
+    "signals of a socket",
+];
+
 #[test]
 fn every_action_that_the_report_lists_as_denied_is_denied() {
     for who in ["frameserver", "script"] {
         let told = run_child(who, "all");
         for action in &ACTIONS {
             if who == "script" && FILES.contains(&action.name) {
-                nothing_of_it_is_done(&told, action.name);
+                // Nothing else can deny that.
+                if landlock_version().is_some() {
+                    nothing_of_it_is_done(&told, action.name);
+                }
             } else {
                 is_denied(&told, action.name);
             }
         }
-        for name in ["blocking close", "shared flags", "handing over"] {
+        for name in BESIDE {
             is_denied(&told, name);
         }
         assert!(told.contains("works on"), "{who}: {told}");
@@ -54,6 +69,9 @@ fn seccomp_alone_denies_every_action_but_a_scripts_files() {
             }
             is_denied(&told, name);
             assert!(claimed, "{who}: {name}: {told}");
+        }
+        for name in BESIDE {
+            is_denied(&told, name);
         }
         assert!(told.contains("works on"), "{who}: {told}");
     }
@@ -95,6 +113,11 @@ fn without_a_layer_most_of_it_goes_through() {
         "prctl",
         "prlimit",
         "ioctl",
+        "connecting to an abstract socket",
+        "binding an abstract socket",
+        "sending to an abstract socket",
+        "sending to an address",
+        "signals of a socket",
     ] {
         let tried = tried(&told, name);
         assert!(tried.iter().any(|how| how != "denied"), "{name}: {told}");
@@ -103,6 +126,10 @@ fn without_a_layer_most_of_it_goes_through() {
 
 #[test]
 fn a_script_has_its_own_folders_and_no_socket_of_this_machine() {
+    if landlock_version().is_none() {
+        println!("skipped: this kernel has no Landlock");
+        return;
+    }
     let told = run_child("script", "all");
     let outcome = |name: &str| {
         let mut lines = told.lines().filter_map(|line| line.split_once(": "));
@@ -201,6 +228,7 @@ fn child() {
     let house = House::new();
     let mut attempts = attempts::attempts(address);
     attempts.extend(walls::attempts(parent));
+    attempts.extend(walls::bare());
     let policy = match who {
         "script" => {
             let policy = house.policy();

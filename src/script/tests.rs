@@ -268,6 +268,11 @@ fn windows() {
 }
 
 #[test]
+fn messages() {
+    run("messages.lua");
+}
+
+#[test]
 fn segments() {
     run("segments.lua");
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use moonport::ipc::frameserver::{
-    Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver,
+    Candidate, Ended, FromFrameserver, Listen, Speaks, Strangers, ToFrameserver,
 };
 use moonport::ipc::{ConnectionId, Denied, Received, RecvError, SessionId, Socket};
 use moonport::wire::a12::control::{Control, Header, Hello, Mode};
@@ -61,6 +61,12 @@ pub(crate) fn main(lie: &str) {
         }),
         "ready-twice" => host.says(&FromFrameserver::Ready(report())),
         "too-many" => (0..100_000).for_each(|number| host.asks(number, claim())),
+        "counts-too-many" => host.counts(listen.unproved.full() + 1, 0),
+        "counts-backwards" => [7, 6]
+            .map(|refused| host.counts(0, refused))
+            .into_iter()
+            .collect(),
+        "counts-all-the-time" => (0..20_000).for_each(|refused| host.counts(1, refused)),
         "garbage" => host.raw(&[0xff; 40]),
         "oversize" => host.raw(&vec![0; 100 * 1024]),
         "keeps-session" => host.comes_in_itself(&listen),
@@ -138,6 +144,16 @@ impl Liar {
 
     fn says(&self, message: &FromFrameserver) {
         self.sends(message, &[]);
+    }
+
+    fn counts(&self, unproved: u32, refused: u64) {
+        self.says(&FromFrameserver::Strangers(Strangers {
+            unproved,
+            refused,
+            // Now and then sources are shut out.
+            shut_out: u32::from(refused.is_multiple_of(2)),
+            ..Strangers::default()
+        }));
     }
 
     fn asks(&self, connection: u64, ask: impl Into<wire::Ask>) {

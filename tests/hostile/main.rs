@@ -57,20 +57,30 @@ fn main() -> ExitCode {
 }
 
 /// Each lie, what it leads to in the host's log, and whether the liar dies of it.
-const LIES: [(&str, &str); 9] = [
+const LIES: [(&str, &str); 11] = [
     ("claims-twice", "it claimed twice for one connection"),
     ("proof-first", "it sent a proof without a claim"),
     ("initiator-asks", "it asked what only an initiator asks"),
     ("foreign-gone", "it ended a session that is not its own"),
     ("ready-twice", "it was ready twice"),
     ("too-many", "it holds more connections than it may"),
+    (
+        "counts-too-many",
+        "it counts more strangers than it may hold",
+    ),
+    ("counts-backwards", "it counts backwards"),
     ("garbage", "a frameserver sent garbage"),
     ("oversize", "a frameserver sent garbage"),
     ("keeps-session", "it did not end a session when told to"),
 ];
 
 /// Lies that lead to nothing.
-const IGNORED: [&str; 3] = ["descriptors", "strangers-closed", "claims-victim"];
+const IGNORED: [&str; 4] = [
+    "descriptors",
+    "strangers-closed",
+    "claims-victim",
+    "counts-all-the-time",
+];
 
 /// As the test harness would have it, which cannot be used in a program with other roles.
 fn tests() -> ExitCode {

@@ -96,8 +96,24 @@ fn i10_a_source_that_only_guesses_is_shut_out_and_nobody_else_is() {
         assert!(same.is_err(), "{same:?}");
         let other = crowd::visit(to, crowd::honest_source(0), ANNA.private()).await;
         assert!(other.is_ok(), "{other:?}");
+        // An admin sees it. What is new is told within a second.
+        let told = |what: &str| {
+            let status = host.status();
+            status["listeners"][0]["strangers"][what].as_u64().unwrap()
+        };
+        while told("shut_out") == 0 || told("refused") == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!((told("shut_out"), told("limit")), (1, 512));
     });
-    host.stop();
+    let status = host.admin(["status"]);
+    assert!(
+        status.contains("SHUT OUT") && status.contains("1 source"),
+        "{status}"
+    );
+    let said = host.process.terminate().text();
+    let lines = said.lines().filter(|line| line.contains("shut out"));
+    assert_eq!(lines.count(), 1, "{said}");
 }
 
 #[test]

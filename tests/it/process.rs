@@ -30,6 +30,8 @@ pub(crate) struct Process {
 pub(crate) struct Ended {
     /// The exit code, or the signal's number and 128, as a shell has it.
     pub(crate) code: i32,
+    /// It left a core file, or would have, had there been a place for one.
+    pub(crate) dumped: bool,
     /// All it has said from first to last, errors too.
     pub(crate) lines: Vec<String>,
 }
@@ -170,6 +172,7 @@ impl Process {
         while self.await_line(deadline).is_ok() {}
         Ended {
             code,
+            dumped: status.core_dumped(),
             lines: std::mem::take(&mut self.seen),
         }
     }

@@ -37,8 +37,8 @@ fn line(file: &str, title: &str) -> String {
         .to_owned()
 }
 
-const FRAMESERVER: &str = "moonport-frameserver";
-const SCRIPT: &str = "moonport-script";
+pub(crate) const FRAMESERVER: &str = "moonport-frameserver";
+pub(crate) const SCRIPT: &str = "moonport-script";
 
 fn of(host: &Host, role: &str, file: &str) -> std::io::Result<String> {
     let child = host.child(role);

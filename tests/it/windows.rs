@@ -281,3 +281,66 @@ fn a_script_touches_and_sees_no_windows_of_other_names() {
     anna.say(window["window"].as_str().unwrap());
     host.process.expect("window\tclosed\tadmins");
 }
+
+/// What a rehearsal says is what is done then, and nothing is done before.
+#[test]
+fn windows_are_rehearsed_like_changes_of_keys() {
+    let host = host(LISTEN);
+    let open = [
+        "window", "open", "lab", "--count", "2", "--for", "1h", "--label", "party",
+    ];
+    let rehearsed = [&open[..], &["--dry-run"]].concat();
+    let told = host.admin(rehearsed.iter().copied());
+    assert!(told.contains("would be open for 2 keys"), "{told}");
+    assert!(told.contains(&host.place().host_key()), "{told}");
+    assert!(told.ends_with("nothing was changed: --dry-run\n"), "{told}");
+    assert!(
+        !told.contains("secret:") && !told.contains("enrol"),
+        "{told}"
+    );
+    let told = host.json(rehearsed.iter().copied().chain(["--json"]));
+    assert_eq!(
+        (&told["dry_run"], &told["count"]),
+        (&true.into(), &2.into())
+    );
+    assert_eq!(told["lasts_ms"], 3_600_000);
+    assert!(told.get("secret").is_none() && told.get("invite").is_none());
+    let windows = |host: &Host| {
+        let all = host.json(["window", "list", "--all", "--json"]);
+        all.as_array().unwrap().clone()
+    };
+    assert!(windows(&host).is_empty());
+    // What could not be done is told in the same way.
+    let over = ["window", "open", "*", "--dry-run"];
+    let done = ["window", "open", "*"];
+    assert_eq!(host.fails(over), host.fails(done));
+
+    host.admin(open);
+    let told = host.admin(["window", "close", "party", "--dry-run"]);
+    assert!(
+        told.contains("would be closed; it has let in 0 of 2"),
+        "{told}"
+    );
+    assert_eq!(windows(&host)[0]["state"], "open");
+    let told = host.json(["window", "close", "party", "--dry-run", "--json"]);
+    assert_eq!(told["dry_run"], true);
+    assert_eq!(windows(&host)[0]["state"], "open");
+    let told = host.json(["window", "close", "party", "--yes", "--json"]);
+    assert_eq!(told["dry_run"], false);
+    assert_eq!(windows(&host)[0]["state"], "closed");
+    host.stop();
+}
+
+#[test]
+fn a_rehearsed_window_makes_no_host_key() {
+    let place = crate::host::Place::new();
+    let words = ["window", "open", "lab", "--dry-run"];
+    let told = crate::host::moonport(&place.state(), words)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "{errors}");
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("would be open"), "{told}");
+    assert!(!place.state().join("hostkeys/default").exists());
+}

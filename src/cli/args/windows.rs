@@ -31,8 +31,11 @@ pub(in crate::cli) struct Open {
     #[command(flatten)]
     pub(in crate::cli) secret: SecretSource,
     /// Show the line for the new machine and the invitation as QR codes, too
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
     pub(in crate::cli) qr: bool,
+    /// Only say what would be opened
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub(in crate::cli) json: bool,
@@ -67,6 +70,9 @@ pub(in crate::cli) struct CloseWindow {
     /// Do not ask
     #[arg(long, short)]
     pub(in crate::cli) yes: bool,
+    /// Only say what would be closed
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub(in crate::cli) json: bool,

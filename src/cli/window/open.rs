@@ -5,18 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use identity::{Name, PublicKey, Secret};
-use keystore::{OpenWindow, Origin, WindowId};
+use keystore::{Change, OpenWindow, Origin, WindowId};
 use serde::Serialize;
 
-use super::called;
 use super::shown::Shown;
+use super::{UNCHANGED, called};
 use crate::cli::address::Address;
 use crate::cli::admin::Admin;
 use crate::cli::args::Open;
 use crate::cli::exit::{Exit, Failure, OrExit};
 use crate::cli::invite::Invite;
-use crate::cli::output::{Output, count, tell};
-use crate::cli::{duration, qr, secret};
+use crate::cli::output::{Output, count, printable, tell};
+use crate::cli::{duration, qr, rooms, secret};
 
 pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), Failure> {
     let mut admin = Admin::open(state)?;
@@ -37,6 +37,9 @@ pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), F
         Some(secret) => (secret, true),
         None => (secret::generate()?, false),
     };
+    if open.dry_run {
+        return rehearse(admin, open, &place, secret, human, out).await;
+    }
     if human {
         tell(
             "moonport: a secret that a person made up can be guessed by whoever records one \
@@ -91,6 +94,67 @@ pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), F
         }
         _ => Ok(()),
     }
+}
+
+/// Does all of it but the opening. A secret that nobody has brought is made up when it is done, so none
+/// is shown.
+async fn rehearse(
+    mut admin: Admin,
+    open: Open,
+    place: &Place,
+    secret: Secret,
+    human: bool,
+    out: &Output,
+) -> Result<(), Failure> {
+    // It would be made on first use, which would be a change.
+    let (keys, tag) = (admin.host_keys().await?, rooms::host_tag()?);
+    let key = keys.iter().find(|keys| keys.tag == tag);
+    let line = key.map(|keys| line(place, &keys.ring.current, &open.name));
+    let would = Rehearsed {
+        dry_run: true,
+        name: open.name.to_string(),
+        label: open.label.clone(),
+        count: open.count,
+        lasts_ms: u64::try_from(open.lasts.as_millis()).unwrap_or(u64::MAX),
+        connect: line.as_deref(),
+    };
+    let wished = OpenWindow {
+        label: open.label,
+        ..wanted(open.name.clone(), secret, human, open.count, open.lasts)?
+    };
+    admin.apply(vec![Change::OpenWindow(wished)], true).await?;
+    if open.json {
+        return out.json(&would);
+    }
+    let label = match &would.label {
+        Some(label) => format!(" ({})", printable(label)),
+        None => String::new(),
+    };
+    out.line(format_args!(
+        "a window{label} of {} would be open for {} and {}",
+        open.name,
+        count(open.count, "key"),
+        duration::text(open.lasts)
+    ))?;
+    if let Some(line) = &line {
+        out.line(format_args!("on the new machine: {line}"))?;
+    }
+    place.explain(&open.name);
+    out.line(UNCHANGED)
+}
+
+/// A window that would be opened, for programs.
+#[derive(Serialize)]
+struct Rehearsed<'a> {
+    dry_run: bool,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    count: u32,
+    lasts_ms: u64,
+    /// Without a host key there is none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<&'a str>,
 }
 
 /// What is to be typed on the new machine. There is no secret in it.

@@ -205,3 +205,18 @@ async fn child() {
     assert!(acceptor.accept().await.is_some());
     println!("accepted after a rest");
 }
+
+#[tokio::test]
+async fn what_is_accepted_has_the_options_of_its_listener() {
+    let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut acceptor = Acceptor::new(vec![socket.into()]).unwrap();
+    let _client = TcpStream::connect(address).await.unwrap();
+    let (stream, _) = acceptor.accept().await.unwrap();
+    assert!(stream.nodelay().unwrap());
+    assert!(sockopt::socket_keepalive(&stream).unwrap());
+    let seconds = Duration::from_secs;
+    assert_eq!(sockopt::tcp_keepidle(&stream), Ok(seconds(60)));
+    assert_eq!(sockopt::tcp_keepintvl(&stream), Ok(seconds(15)));
+    assert_eq!(sockopt::tcp_keepcnt(&stream), Ok(4));
+}

@@ -27,6 +27,18 @@ fn a_few_slips_cost_nothing_and_many_shut_a_source_out() {
 }
 
 #[test]
+fn sources_that_are_shut_out_are_counted_until_they_have_paid() {
+    let (mut door, now) = door();
+    for number in 1..=3 {
+        (0..number + 2).for_each(|_| door.offended(now, v4(number)));
+    }
+    assert_eq!((door.shut(now), door.shut_outs()), (2, 2));
+    assert_eq!(door.shut(now + 20 * SECOND), 1);
+    assert_eq!(door.shut(now + 25 * SECOND), 0);
+    assert_eq!(door.shut_outs(), 2);
+}
+
+#[test]
 fn slips_that_are_far_apart_add_up_to_nothing() {
     let (mut door, mut now) = door();
     for _ in 0..1000 {

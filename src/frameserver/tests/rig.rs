@@ -15,7 +15,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::frameserver::hub::{Gone, Hub};
-use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
+use crate::ipc::frameserver::{
+    Candidate, Ended, FromFrameserver, Listen, Speaks, Strangers, ToFrameserver,
+};
 use crate::ipc::link::{FromScript, ToScript};
 use crate::ipc::{AsyncSocket, ConnectionId, Received, SegmentId, SessionId, Socket, Unproved};
 use crate::wire::a12::event::{External, SegmentKind, Text};
@@ -34,7 +36,7 @@ pub(super) fn run(test: impl Future<Output = ()>) {
         .unwrap();
     LocalSet::new()
         .block_on(&runtime, async {
-            tokio::time::timeout(Duration::from_secs(20), test).await
+            tokio::time::timeout(Duration::from_secs(60), test).await
         })
         .expect("the test hangs");
 }
@@ -191,6 +193,8 @@ pub(super) struct Host {
     sessions: u64,
     /// What it has heard that no method has waited for.
     pub(super) heard: VecDeque<FromFrameserver>,
+    /// What it was told last of strangers.
+    pub(super) strangers: Strangers,
 }
 
 impl Host {
@@ -202,6 +206,7 @@ impl Host {
             pending: HashMap::new(),
             sessions: 0,
             heard: VecDeque::new(),
+            strangers: Strangers::default(),
         }
     }
 
@@ -219,9 +224,26 @@ impl Host {
         if let Some(heard) = self.heard.pop_front() {
             return heard;
         }
-        match self.socket.recv().await.unwrap() {
-            Received::Message(message, _) => message,
-            Received::Closed => panic!("the frameserver is gone"),
+        loop {
+            match self.socket.recv().await.unwrap() {
+                Received::Message(FromFrameserver::Strangers(told), _) => self.strangers = told,
+                Received::Message(message, _) => return message,
+                Received::Closed => panic!("the frameserver is gone"),
+            }
+        }
+    }
+
+    /// What it is told next of strangers; all else is for later.
+    pub(super) async fn counts(&mut self) -> Strangers {
+        loop {
+            match self.socket.recv().await.unwrap() {
+                Received::Message(FromFrameserver::Strangers(told), _) => {
+                    self.strangers = told;
+                    return told;
+                }
+                Received::Message(message, _) => self.heard.push_back(message),
+                Received::Closed => panic!("the frameserver is gone"),
+            }
         }
     }
 

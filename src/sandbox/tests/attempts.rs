@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SendFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType};
 
 use super::Attempt;
 use crate::ipc::{SendError, Socket};
@@ -18,6 +18,20 @@ pub(super) fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
     let (to_connect, to_bind) = (socket().unwrap(), socket().unwrap());
     let (to_open, to_linger) = (socket().unwrap(), socket().unwrap());
     let (ours, theirs) = Socket::<u8, u8>::pair().unwrap();
+    let local = |kind| rustix::net::socket(AddressFamily::UNIX, kind, None).unwrap();
+    let (calling, hearing) = (local(SocketType::STREAM), local(SocketType::STREAM));
+    let (sending, receiving) = (local(SocketType::DGRAM), local(SocketType::DGRAM));
+    let unbound = local(SocketType::STREAM);
+    let abstract_name = |what: &str| {
+        let name = format!("moonport {what} {}", std::process::id());
+        SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()
+    };
+    let [call, mail, own] = ["call", "mail", "own"].map(abstract_name);
+    rustix::net::bind(&hearing, &call).unwrap();
+    rustix::net::listen(&hearing, 1).unwrap();
+    rustix::net::bind(&receiving, &mail).unwrap();
+    let datagrams = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    let to_own = socket().unwrap();
     let parent = rustix::process::getppid().unwrap();
     vec![
         (
@@ -61,6 +75,37 @@ pub(super) fn attempts(address: SocketAddr) -> Vec<(&'static str, Attempt)> {
             }),
         ),
         (
+            "connecting to an abstract socket",
+            Box::new(move || {
+                // Somebody listens, to the end of this.
+                let _hearing = hearing;
+                Ok(rustix::net::connect(&calling, &call)?)
+            }),
+        ),
+        (
+            "binding an abstract socket",
+            Box::new(move || Ok(rustix::net::bind(&unbound, &own)?)),
+        ),
+        (
+            "sending to an abstract socket",
+            Box::new(move || {
+                let _receiving = receiving;
+                let sent = rustix::net::sendto(&sending, b"x", SendFlags::empty(), &mail);
+                Ok(sent.map(drop)?)
+            }),
+        ),
+        (
+            "sending to an address",
+            Box::new(move || {
+                let sent = rustix::net::sendto(&datagrams, b"x", SendFlags::empty(), &address);
+                Ok(sent.map(drop)?)
+            }),
+        ),
+        (
+            "signals of a socket",
+            Box::new(move || own_signals(&to_own)),
+        ),
+        (
             "bind",
             Box::new(move || {
                 let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -91,6 +136,12 @@ pub(super) fn checked(result: i64) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+#[expect(unsafe_code, reason = "there is no safe form of it")]
+fn own_signals(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and no memory is passed.
+    checked(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETOWN, libc::getpid()) }.into())
 }
 
 #[expect(unsafe_code, reason = "there is no safe fork to try")]

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Attempt;
 use super::attempts::checked;
+use crate::sandbox::actions::{ACTIONS, Action};
 
 /// Attempts at actions of the report, by its names; some actions have more than one.
 pub(super) fn attempts(parent: Pid) -> Vec<(&'static str, Attempt)> {
@@ -77,6 +78,31 @@ pub(super) fn attempts(parent: Pid) -> Vec<(&'static str, Attempt)> {
     #[cfg(target_arch = "x86_64")]
     attempts.push(("open", call(libc::SYS_open, [0; 3])));
     attempts
+}
+
+/// Every call of the report's list, with numbers that lead nowhere, so that one which is added to it
+/// is tried, too. Those that are allowed with other arguments, and those that begin a process
+/// whatever their arguments, are tried for themselves.
+pub(super) fn bare() -> Vec<(&'static str, Attempt)> {
+    let apart = [
+        libc::SYS_mmap,
+        libc::SYS_mprotect,
+        libc::SYS_sendto,
+        libc::SYS_tgkill,
+        libc::SYS_clone,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_fork,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_vfork,
+    ];
+    let calls = |action: &'static Action| {
+        let calls = action
+            .calls
+            .iter()
+            .filter(move |call| !apart.contains(call));
+        calls.map(|&number| (action.name, call(number, [-1; 3])))
+    };
+    ACTIONS.iter().flat_map(calls).collect()
 }
 
 /// A call with numbers that do nothing.

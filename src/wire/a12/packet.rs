@@ -155,6 +155,9 @@ impl Direction {
 
     /// Opens in place one whole packet of a kind that has a fixed length. [`Error::Again`] tells
     /// that length if there is less; then it must be tried again from fresh keys.
+    ///
+    /// A type that has no place here is told only of a packet that verifies, and after as much work
+    /// as a wrong tag.
     pub(super) fn open<'a>(&mut self, packet: &'a mut [u8]) -> Result<Packet<'a>, Error> {
         let have = packet.len();
         let again = Error::Again {
@@ -162,16 +165,19 @@ impl Direction {
         };
         let (tag, sealed) = packet.split_first_chunk_mut::<TAG>().ok_or(again)?;
         let (header, body) = sealed.split_first_chunk_mut::<SEALED>().ok_or(again)?;
-        let (kind, sequence) = self.open_header(header).map_err(Error::Proto)?;
-        let Ok(need) = kind.length() else {
-            return Err(Error::Proto(Violation::PacketType(kind as u8)));
-        };
-        if have < need {
-            return Err(Error::Again { need });
+        let (number, sequence) = self.open_header(header);
+        let kind = Kind::parse(number);
+        let need = kind.map_or(Err(0), Kind::length);
+        let least = need.unwrap_or(CONTROL_PACKET);
+        if have < least {
+            return Err(Error::Again { need: least });
         }
         self.absorb(body);
         self.verify(tag, sequence).map_err(Error::Proto)?;
-        Packet::new(kind, body).map_err(Error::Proto)
+        match (kind, need) {
+            (Ok(kind), Ok(_)) => Packet::new(kind, body).map_err(Error::Proto),
+            _ => Err(Error::Proto(Violation::PacketType(number))),
+        }
     }
 
     /// Opens a packet of the handshake, which can only be a control packet.
@@ -194,7 +200,8 @@ impl Direction {
         let again = Violation::Truncated;
         let (_, sealed) = packet.split_first_chunk_mut::<TAG>().ok_or(again)?;
         let (header, body) = sealed.split_first_chunk_mut::<SEALED>().ok_or(again)?;
-        let (kind, sequence) = self.open_header(header)?;
+        let (kind, sequence) = self.open_header(header);
+        let kind = Kind::parse(kind)?;
         self.absorb(body);
         self.number(sequence)?;
         match Packet::new(kind, body)? {
@@ -203,10 +210,11 @@ impl Direction {
         }
     }
 
-    fn open_header(&mut self, header: &mut [u8; SEALED]) -> Result<(Kind, u64), Violation> {
+    /// The type's number, and the packet's.
+    fn open_header(&mut self, header: &mut [u8; SEALED]) -> (u8, u64) {
         self.absorb(header);
         let [sequence @ .., kind] = *header;
-        Ok((Kind::parse(kind)?, u64::from_le_bytes(sequence)))
+        (kind, u64::from_le_bytes(sequence))
     }
 
     /// Takes ciphertext into the MAC and decrypts it.
@@ -397,7 +405,8 @@ impl Opener {
             let Some(header) = packet.and_then(<[u8]>::first_chunk_mut) else {
                 return Ok(None);
             };
-            self.header = Some(self.direction.open_header(header)?);
+            let (kind, sequence) = self.direction.open_header(header);
+            self.header = Some((Kind::parse(kind)?, sequence));
             self.opened = HEADER;
         }
         Ok(self.header)

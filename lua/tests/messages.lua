@@ -1,0 +1,231 @@
+-- Messages of parts, as clients of ZeroMQ send them.
+
+local MESSAGES = '{"Messages":{"socket":"router","most":1000,"high_water":2}}'
+
+local function bytes(text)
+	local numbers = {}
+	for at = 1, #text do
+		numbers[at] = text:byte(at)
+	end
+	return "[" .. table.concat(numbers, ",") .. "]"
+end
+
+-- A listener of zmtp with one client, accepted; what it hears is printed.
+local function peer(body, carries)
+	local s = stage([[
+		l = net_listen("fleet", "zmtp://127.0.0.1", 5555, function(source, status)
+			if status.kind == "segment_request" then
+				print(status.protocol, status.zmtp_socket_type, status.zmtp_identity, status.properties["X-a"])
+				vid = accept_target(hear)
+			end
+		end)
+	]] .. (body or ""))
+	s:host('{"Listening":{"listener":1,"addresses":[]}}')
+	s:turn()
+	s:host(
+		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
+			"[" .. string.rep("9,", 31) .. "9]",
+			carries or MESSAGES,
+			bytes("me")
+		)
+	)
+	s:turn()
+	s:said()
+	s:sent()
+	return s
+end
+
+local function piece(s, text, ends)
+	s:link(1, ('{"Piece":{"segment":{"session":7,"channel":0},"bytes":%s,"ends":"%s"}}'):format(bytes(text), ends))
+end
+
+-- `go` is called when the peer says so.
+local HEAR = [[
+	function hear(source, status)
+		if status.message == "go" then
+			return go()
+		end
+		print(status.kind, status.segkind, status.message, status.parts and table.concat(status.parts, "|"))
+	end
+]]
+
+local function go(s)
+	piece(s, "go", "Message")
+	s:out()
+	s:sent()
+	s:turn()
+end
+
+-- What was sent in messages, without the credit that was handed back.
+local function pieces(s)
+	local found = {}
+	for _, sent in ipairs(s:sent()) do
+		if sent:find("Piece", 1, true) then
+			found[#found + 1] = sent
+		end
+	end
+	return found
+end
+
+return {
+	["a peer is shown with what it tells of itself, and is there as soon as it is taken"] = function()
+		local s = peer(HEAR)
+		eq(s:out(), { "zmtp\tdealer\tme\tb", "registered\tmessages\tnil\tnil", "preroll\tmessages\tnil\tnil" })
+		eq(s:err(), "")
+	end,
+
+	["a message comes with all its parts, however it was cut"] = function()
+		local s = peer(HEAR)
+		s:out()
+		piece(s, "on", "Nothing")
+		piece(s, "e", "Part")
+		piece(s, "", "Part")
+		s:turn()
+		eq(s:out(), {})
+		piece(s, "three", "Message")
+		piece(s, "next", "Message")
+		s:turn()
+		eq(s:out(), { "message\tnil\tone\tone||three", "message\tnil\tnext\tnext" })
+		local credit = table.concat(s:sent(), " ")
+		has(credit, '"events":3}}')
+		has(credit, '"events":2}}')
+	end,
+
+	["moonport.send sends parts of any content"] = function()
+		local s = peer(HEAR .. [[
+			function go() print(moonport.send(vid, "a\0b", 5), moonport.send(vid, { "x", "" })) end
+		]])
+		go(s)
+		eq(s:out(), { "true\ttrue" })
+		eq(pieces(s), {
+			'1 {"Piece":{"segment":{"session":7,"channel":0},"bytes":[97,0,98],"ends":"Part"}}',
+			'1 {"Piece":{"segment":{"session":7,"channel":0},"bytes":[53],"ends":"Message"}}',
+			'1 {"Piece":{"segment":{"session":7,"channel":0},"bytes":[120],"ends":"Part"}}',
+			'1 {"Piece":{"segment":{"session":7,"channel":0},"bytes":[],"ends":"Message"}}',
+		})
+	end,
+
+	["i10_a_client_that_does_not_read_gets_no_more_than_its_high_water"] = function()
+		local s = peer(HEAR .. [[
+			function go()
+				local sent = 0
+				for i = 1, 1000 do
+					if moonport.send(vid, "m" .. i) then sent = sent + 1 end
+				end
+				print(sent)
+			end
+		]])
+		go(s)
+		-- What is under way, and two that wait.
+		eq(s:out(), { "129" })
+		eq(#pieces(s), 127)
+		s:link(1, '{"Credit":{"segment":{"session":7,"channel":0},"events":1}}')
+		s:turn()
+		has(pieces(s), "[109,49,50,56]")
+		go(s)
+		eq(s:out(), { "1" })
+	end,
+
+	["what cannot be sent says why"] = function()
+		local function wrong(call, message, carries)
+			local s = peer(
+				HEAR .. ("function go() print(pcall(function() moonport.send(%s) end)) end"):format(call),
+				carries
+			)
+			go(s)
+			has(s:out(), message)
+			eq(pieces(s), {})
+		end
+		wrong("vid", "moonport.send")
+		wrong("vid, {}", "at least one part")
+		wrong("vid, { true }", "parts must be strings")
+		wrong("vid, ('x'):rep(1001)", "larger than the 1000")
+		wrong("vid, 'x'", "a socket of type pull does not send", MESSAGES:gsub("router", "pull"))
+		local s = peer(HEAR .. "function go() print(moonport.send(BADID, 'x')) end")
+		go(s)
+		eq(s:out(), { "false" })
+		local s = connected([[
+			l = net_listen("demo", function(source, status)
+				if status.kind == "segment_request" then
+					vid = accept_target(function(source, status)
+						if status.kind == "message" then print(pcall(moonport.send, vid, "x")) end
+					end)
+				end
+			end)
+		]])
+		s:out()
+		s:message(7, "go")
+		has(s:out(), "no messages of parts")
+	end,
+
+	["a message larger than is allowed ends the client"] = function()
+		local s = peer(HEAR)
+		s:out()
+		for _ = 1, 5 do
+			piece(s, ("x"):rep(900), "Nothing")
+		end
+		s:turn()
+		has(s:out(), "terminated")
+	end,
+
+	["what is said out of turn is told as failure"] = function()
+		local s = peer(HEAR)
+		s:out()
+		s:link(1, '{"Unsent":{"segment":{"session":7,"channel":0}}}')
+		s:turn()
+		eq(s:out(), { "failure\tnil\tnot sent: it is not this socket's turn\tnil" })
+	end,
+
+	["events of Arcan's are not for such a peer"] = function()
+		local s = peer(HEAR .. "function go() target_displayhint(vid, 100, 100) reset_target(vid) end")
+		go(s)
+		hasnt(s:sent(), "Target")
+	end,
+
+	["options of a zmtp listener"] = function()
+		local s = stage([[
+			moonport.listen({ interface = "zmtp://lo", port = 5, options = {
+				socket_type = "pub", identity = "id", properties = { ["X-b"] = "2", ["X-a"] = "1" },
+				heartbeat_ms = 50, max_message = 9, max_parts = 3, high_water = 4,
+			} }, function() end)
+		]])
+		eq(s:err(), "")
+		has(
+			s:said(),
+			'"options":{"Zmtp":{"socket":{"kind":"pub","identity":[105,100],"properties":[["X-a",[49]],["X-b",[50]]],"topics":[[]],"heartbeat":{"interval":{"secs":0,"nanos":50000000},"timeout":{"secs":0,"nanos":50000000},"ttl":{"secs":0,"nanos":0}},"max_message":9,"max_parts":3},"keyless":false,"high_water":4}}'
+		)
+		local function wrong(options, message)
+			local s = stage(("moonport.listen({ interface = 'zmtp://', port = 5, %s }, function() end)"):format(options))
+			has(s:err(), message)
+			eq(s:exit(), 1)
+		end
+		wrong("options = { socket_type = 'stream' }", "socket_type")
+		wrong("options = { sokcet_type = 'rep' }", "is it socket_type that is meant?")
+		wrong("options = { max_message = 2^31 }", "max_message is at most")
+		wrong("options = { high_water = 0 }", "high_water")
+		wrong("secret = 's'", "have no field for a secret")
+		wrong("window = { count = 1 }", "without_secret = true")
+		wrong("secret = 's', window = { count = 1, without_secret = true }", "have no field for a secret")
+	end,
+
+	["a window without a secret is for protocols that have none"] = function()
+		local s = stage([[
+			moonport.listen({ interface = "zmtp://", port = 5, window = { count = 2, without_secret = true } }, function() end)
+		]])
+		eq(s:err(), "")
+		has(s:said(), '"human":false,"without_secret":true,"count":2')
+		local s = stage([[
+			moonport.listen({ window = { count = 2, without_secret = true } }, function() end)
+		]])
+		has(s:err(), "without_secret does not go with a secret")
+	end,
+
+	["a secret for a zmtp listener is refused"] = function()
+		local s = stage([[
+			l = net_listen("fleet", "zmtp://", 5, function(source, status) print(status.kind, status.message) end)
+			print(message_target(l, "2:sekrit"))
+		]])
+		eq(s:out(), { "-1" })
+		has(s:err(), "have no field for one")
+	end,
+}
