@@ -26,6 +26,7 @@ impl Host {
             Effect::Challenge { claim, rounds, way } => {
                 self.challenge(id, connection, claim, rounds, way);
             }
+            Effect::Keyless => self.keyless(id, connection),
             Effect::Welcome(ask) => self.welcome(id, connection, ask),
             Effect::Prove(ask) => self.prove(id, connection, ask),
             // A newcomer is known by when it came as one who knows the key of then.
@@ -178,7 +179,7 @@ impl Host {
         if self.blind {
             return self.committed(id, connection, Err(Reason::Keystore));
         }
-        if !self.has_room(id, &key) {
+        if !self.has_room_for(id, &key) {
             return self.committed(id, connection, Err(Reason::TooMany));
         }
         let name = front.name.clone();
@@ -222,10 +223,35 @@ impl Host {
         }
     }
 
+    /// A peer without a key comes in where the listener takes such, from this machine only.
+    fn keyless(&mut self, id: FrontId, connection: ConnectionId) {
+        let room = self.has_room(id);
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let options = front.options.zmtp();
+        let fits = front
+            .table
+            .keyless(connection)
+            .is_some_and(|(metadata, source)| {
+                options.keyless && source.ip().is_loopback() && options.socket.takes(metadata)
+            });
+        let accepted = match (fits, room) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Reason::TooMany),
+            (false, _) => Err(Reason::Protocol),
+        };
+        match front.table.committed(connection, accepted) {
+            Some(Ok(admitted)) => self.admit(id, connection, admitted, None),
+            Some(Err(effect)) => self.perform(id, connection, effect),
+            None => {}
+        }
+    }
+
     fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Result<Entry, Reason>) {
         // What the store found good is turned away if the listener was closed, or filled up,
         // while it looked.
-        let entry = entry.and_then(|entry| match self.has_room(id, &entry.key) {
+        let entry = entry.and_then(|entry| match self.has_room_for(id, &entry.key) {
             true => Ok(entry),
             false => Err(Reason::TooMany),
         });
@@ -234,7 +260,7 @@ impl Host {
         };
         let accepted = entry.as_ref().map(drop).map_err(|reason| *reason);
         match (front.table.committed(connection, accepted), entry) {
-            (Some(Ok(admitted)), Ok(entry)) => self.admit(id, connection, admitted, &entry),
+            (Some(Ok(admitted)), Ok(entry)) => self.admit(id, connection, admitted, Some(&entry)),
             (Some(Err(effect)), _) => self.perform(id, connection, effect),
             // It left before it could be let in.
             (None, _) | (Some(Ok(_)), Err(_)) => {}
@@ -247,19 +273,30 @@ impl Host {
     }
 
     /// Whether one more session of this key can be borne: no key, and no crowd, takes it all.
-    fn has_room(&self, id: FrontId, key: &PublicKey) -> bool {
+    fn has_room_for(&self, id: FrontId, key: &PublicKey) -> bool {
+        let sessions = self.sessions.iter().map(|(_, session)| session);
+        let own = sessions.filter(|session| session.key == Some(*key));
+        self.has_room(id) && own.count() < MAX_PER_KEY
+    }
+
+    fn has_room(&self, id: FrontId) -> bool {
         let Some(front) = self.fronts.get(&id) else {
             return false;
         };
-        let sessions = || self.sessions.iter().map(|(_, session)| session);
+        let sessions = self.sessions.iter().map(|(_, session)| session);
         front.listener.is_some()
             && front.undecided < self.options.undecided
-            && sessions().filter(|session| session.front == id).count() < self.options.sessions
-            && sessions().filter(|session| session.key == *key).count() < MAX_PER_KEY
+            && sessions.filter(|session| session.front == id).count() < self.options.sessions
     }
 
     /// Registers the session; only then are its keys released and its script asked.
-    fn admit(&mut self, id: FrontId, connection: ConnectionId, peer: Admitted, entry: &Entry) {
+    fn admit(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        peer: Admitted,
+        entry: Option<&Entry>,
+    ) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -269,15 +306,22 @@ impl Host {
         self.next_session += 1;
         let session = SessionId(self.next_session);
         let window = match peer.way {
-            Way::Window(window) => Some(window),
-            Way::Known { .. } => None,
+            Some(Way::Window(window)) => Some(window),
+            Some(Way::Known { .. }) | None => None,
         };
         // A key that came in by this window before, and left, is not new.
-        let new = window.is_some_and(|window| entry.added.how == How::Window(window));
-        tracing::info!(
-            name = %front.name, key = %peer.key, source = %peer.source, session = session.0, new,
-            "authenticated"
-        );
+        let is_added = |window| entry.is_some_and(|entry| entry.added.how == How::Window(window));
+        let new = window.is_some_and(is_added);
+        match &peer.key {
+            Some(key) => tracing::info!(
+                name = %front.name, %key, source = %peer.source, session = session.0, new,
+                "authenticated"
+            ),
+            None => tracing::info!(
+                name = %front.name, source = %peer.source, session = session.0,
+                "let in without a key"
+            ),
+        }
         front.undecided += 1;
         let carries = front.carries();
         let name = front.name.clone();
@@ -290,24 +334,26 @@ impl Host {
                 key: peer.key,
                 from: peer.source,
                 since_ms: self.clock.now().wall_ms,
-                expires_ms: entry.expires_ms,
+                expires_ms: entry.and_then(|entry| entry.expires_ms),
                 stage: Stage::Undecided,
             },
         );
-        self.store.note(Note::Admitted {
-            name,
-            key: peer.key,
-            from: peer.source,
-            window: window.filter(|_| new),
-            session: session.0,
-        });
+        if let Some(key) = peer.key {
+            self.store.note(Note::Admitted {
+                name,
+                key,
+                from: peer.source,
+                window: window.filter(|_| new),
+                session: session.0,
+            });
+        }
         self.answer(id, connection, peer.answer, Some(session));
         if let Some(script) = self.scripts.get_mut(&script) {
             script.tell(ToScript::Request(Request {
                 listener,
                 session,
                 key: peer.key,
-                tags: tags(entry),
+                tags: entry.map(tags).unwrap_or_default(),
                 endpoint: peer.source,
                 new,
                 carries,

@@ -242,7 +242,9 @@ impl World {
             }
             Effect::Answer(answer) => self.answer(id, answer.try_into().unwrap()),
             Effect::Refuse(_, refusal) => self.answer(id, Answer::Refused(refusal)),
-            Effect::Welcome(_) | Effect::Prove(_) => panic!("no step of this protocol"),
+            Effect::Keyless | Effect::Welcome(_) | Effect::Prove(_) => {
+                panic!("no step of this protocol")
+            }
             Effect::Kill(why) => panic!("an honest frameserver was to be killed: {why}"),
         }
     }
@@ -314,7 +316,7 @@ impl World {
                 None => None,
                 Some(Err(effect)) => Some(effect),
                 Some(Ok(admitted)) => {
-                    assert_eq!(admitted.key, self.peers[&id].key);
+                    assert_eq!(admitted.key, Some(self.peers[&id].key));
                     self.sessions.insert(id);
                     return self.answer(id, admitted.answer.try_into().unwrap());
                 }

@@ -86,8 +86,8 @@ pub struct SessionStatus {
     pub session: u64,
     /// The name of its listener.
     pub name: Name,
-    /// Whose it is.
-    pub key: PublicKey,
+    /// Whose it is; `None`: a peer without a key.
+    pub key: Option<PublicKey>,
     /// Where it comes from.
     pub from: std::net::SocketAddr,
     /// Since when, wall clock, ms since 1970.

@@ -134,8 +134,8 @@ pub struct Request {
     pub listener: ListenerId,
     /// The session it will be.
     pub session: SessionId,
-    /// Who it is.
-    pub key: PublicKey,
+    /// Who it is; `None`: it has no key, and the listener takes such.
+    pub key: Option<PublicKey>,
     /// The names its key is accepted for, comma-separated.
     pub tags: String,
     /// Where it comes from.

@@ -244,7 +244,7 @@ impl World {
                 front: FrontId(1),
                 script: ScriptId(1),
                 name: parsed,
-                key,
+                key: Some(key),
                 from: "127.0.0.1:1".parse().unwrap(),
                 since_ms: self.now_ms,
                 expires_ms: entry.expires_ms,

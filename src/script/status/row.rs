@@ -176,7 +176,7 @@ fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Ve
         .absent()
         .absent()
         .frame()
-        .text(&request.key.to_string())?
+        .maybe(request.key.map(|key| key.to_string()).as_deref())?
         .text(&request.tags)?
         .text(&request.endpoint.to_string())?
         .flag(request.new);

@@ -56,7 +56,7 @@ fn all() -> Vec<Status> {
             request: Box::new(Request {
                 listener: crate::ipc::ListenerId(1),
                 session: crate::ipc::SessionId(2),
-                key: identity::PublicKey::parse(&[9; 32]).unwrap(),
+                key: identity::PublicKey::parse(&[9; 32]).ok(),
                 tags: "a,b".into(),
                 endpoint: "192.0.2.1:5".parse().unwrap(),
                 new: true,
