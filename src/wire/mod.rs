@@ -275,4 +275,7 @@ pub enum Field {
     /// The parts of a message.
     #[error("parts")]
     Parts,
+    /// The name of the server that is wanted.
+    #[error("server name")]
+    Name,
 }

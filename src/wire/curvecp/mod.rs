@@ -1,4 +1,21 @@
 //! CurveCP: an encrypted, authenticated transport over UDP.
+//!
+//! Neither end holds a long-term private key: what needs one they [`Ask`], and [`keyroom`] is what
+//! answers.
+//!
+//! From the inside out: [`packet`] (what stands in datagrams), [`name`] (the server's), [`message`]
+//! (what stands in packets where a byte stream is wanted).
+
+pub mod keyroom;
+pub mod message;
+pub mod name;
+pub mod packet;
+pub mod safenonce;
+#[cfg(test)]
+pub(crate) mod vectors;
+
+pub use name::{NameError, ServerName};
+pub use packet::Extension;
 
 use identity::PublicKey;
 use serde::{Deserialize, Serialize};
