@@ -7,18 +7,21 @@ use std::time::Instant;
 use identity::{Name, PublicKey, Reference, Secret, z85};
 
 use crate::wire::a12::fuzzing as a12;
+use crate::wire::curvecp::fuzzing as curvecp;
 use crate::{cli, formats as key_files, host, ipc as messages};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All of them, under the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("listener", listener),
     ("initiator", initiator),
     ("control", control),
     ("event", event),
     ("keyroom", keyroom),
+    ("curvecp_packets", curvecp_packets),
+    ("curvecp_stream", curvecp_stream),
     ("ipc", ipc),
     ("formats", formats),
     ("words", words),
@@ -47,6 +50,16 @@ pub fn event(data: &[u8]) {
 /// What the key room is handed by a frameserver.
 pub fn keyroom(data: &[u8]) {
     a12::keyroom(data);
+}
+
+/// A datagram of CurveCP: at both ends, and in the key room.
+pub fn curvecp_packets(data: &[u8]) {
+    curvecp::packets(Instant::now(), data);
+}
+
+/// What a peer of CurveCP says once it is let in.
+pub fn curvecp_stream(data: &[u8]) {
+    curvecp::stream(Instant::now(), data);
 }
 
 /// What our processes say to each other.
@@ -152,6 +165,16 @@ mod tests {
     #[test]
     fn i9_the_key_room_meets_its_corpus() {
         holds("keyroom");
+    }
+
+    #[test]
+    fn i9_datagrams_of_curvecp_meet_their_corpus() {
+        holds("curvecp_packets");
+    }
+
+    #[test]
+    fn i9_streams_of_curvecp_meet_their_corpus() {
+        holds("curvecp_stream");
     }
 
     #[test]

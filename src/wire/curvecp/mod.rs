@@ -13,6 +13,8 @@
 mod client;
 mod connection;
 mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod keyroom;
 pub mod message;
 pub mod name;

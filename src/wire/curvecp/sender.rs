@@ -105,7 +105,7 @@ impl Sender {
     /// Takes as many bytes as there is room for.
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room());
-        self.waiting.extend(bytes.iter().take(taken));
+        self.waiting.extend(bytes.get(..taken).unwrap_or_default());
         taken
     }
 
@@ -188,7 +188,12 @@ impl Sender {
     /// Makes a new block.
     fn cut(&mut self, now: Instant, largest: usize) -> usize {
         let length = self.waiting.len().min(largest);
-        let bytes: Vec<_> = self.waiting.drain(..length).collect();
+        let mut bytes = Vec::with_capacity(length);
+        let (front, back) = self.waiting.as_slices();
+        let first = front.len().min(length);
+        bytes.extend_from_slice(front.get(..first).unwrap_or_default());
+        bytes.extend_from_slice(back.get(..length - first).unwrap_or_default());
+        self.waiting.drain(..length);
         let end = self.end.filter(|_| self.waiting.is_empty());
         self.told = end.is_some();
         self.held += length;

@@ -112,7 +112,10 @@ impl Stream {
             return;
         }
         self.acknowledge.push_back(id);
-        self.wake = (!self.receiver.is_whole()).then(|| (now + WAKE, 0));
+        // An empty one is only a question.
+        if !block.bytes.is_empty() || block.end.is_some() {
+            self.wake = (!self.receiver.is_whole()).then(|| (now + WAKE, 0));
+        }
     }
 
     /// Appends the next message if there is one, of at most so many bytes.

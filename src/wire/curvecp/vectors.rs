@@ -121,6 +121,13 @@ pub(crate) struct Packet {
     pub(crate) minute_key: Option<Hex>,
 }
 
+impl Packet {
+    /// The message in it; empty if it carries none.
+    pub(crate) fn message(&self) -> Vec<u8> {
+        self.message_hex.0.clone()
+    }
+}
+
 /// Random bytes that are known beforehand.
 pub(crate) struct Script(VecDeque<u8>);
 
