@@ -171,7 +171,7 @@ impl<R: CryptoRng> Endpoint<R> {
         if let Packet::Initiate(packet) = &stranger.packet {
             if let Some(pending) = self.pending.get_mut(&stranger.client) {
                 if pending.from == stranger.from && pending.packet != *packet {
-                    pending.next.get_or_insert(packet.clone());
+                    pending.next.get_or_insert_with(|| packet.clone());
                 }
                 return;
             }

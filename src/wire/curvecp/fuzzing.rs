@@ -54,10 +54,7 @@ pub(crate) fn packets(now: Instant, data: &[u8]) {
 fn server(now: Instant, data: &[u8]) {
     let mut rng = ChaCha8Rng::from_seed([1; 32]);
     let config = EndpointConfig {
-        extension: match parse_extension(data) {
-            Some(extension) => extension,
-            None => Extension::default(),
-        },
+        extension: parse_extension(data).unwrap_or_default(),
         ..EndpointConfig::default()
     };
     let extension = config.extension;
