@@ -65,6 +65,16 @@
 ---@field id string its number, sixteen hex digits
 ---@field label? string what it is called
 
+--- A connection of moonport.connect is up: the server has taken us.
+---@class status_connected
+---@field kind "connected"
+
+--- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.
+---@class status_disconnected
+---@field kind "disconnected"
+---@field message string why
+---@field retry_ms number when it is tried again, milliseconds
+
 --- The picture's size or kind; before the first frame and at each change.
 ---@class status_resized
 ---@field kind "resized"
@@ -221,7 +231,7 @@
 ---@field kind_num number its number
 ---@field frame number the client's frame that the event belongs to, or 0
 
----@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
 ---@alias callback fun(source: vid, status: status)
 
 ---@class listen_window
@@ -238,6 +248,12 @@
 ---@field secret? string required of every client; with `window`, of unknown keys only
 ---@field window? listen_window lets unknown keys in that know the secret
 ---@field options? zmtp_options of the protocol; a12 has none
+---@field callback? callback if it is not the second argument
+
+---@class connect_options
+---@field address string `zmtp://KEY@HOST:PORT`; KEY is the server's, in any spelling of keys
+---@field key? string the server's key, if it does not stand in the address
+---@field options? zmtp_options of our socket; `dealer` is the default type
 ---@field callback? callback if it is not the second argument
 
 ---@class zmtp_options
@@ -613,6 +629,15 @@ function delete_image(vid) end
 ---@param type? number default: any
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
+
+--- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
+---
+--- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
+---@param options table
+---@param callback callback
+---@return vid # the connection, or BADID if there are too many
+---@overload fun(options: table): vid
+function moonport.connect(options, callback) end
 
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.
 ---

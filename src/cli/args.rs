@@ -16,6 +16,7 @@ use keystore::Scope;
 use super::address::Server;
 use super::audit::{Audit, Explain};
 use super::{duration, exit::Exit};
+use crate::host::Reach;
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
@@ -162,6 +163,10 @@ pub(super) struct Run {
     /// while, at most a minute
     #[arg(long, value_name = "WHEN", default_value = "on")]
     pub(super) penalties: Penalties,
+    /// What scripts may connect to, as clients (moonport.connect); * for HOST is any. Servers know
+    /// them by the host key with the tag `client`, which is made if it is not there
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) allow_connect: Vec<Reach>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseSource,
 }

@@ -100,6 +100,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         handshake: run.handshake_timeout,
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
+        reach: run.allow_connect,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

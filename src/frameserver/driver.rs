@@ -78,6 +78,13 @@ impl Ticket {
         }
     }
 
+    /// That of a connection that comes from us.
+    pub(super) fn dialled(shared: Rc<Shared>, session: SessionId, server: SocketAddr) -> Self {
+        let mut ticket = Self::new(shared, ConnectionId(session.0), server);
+        ticket.session = Some(session);
+        ticket
+    }
+
     /// Tells the host, once.
     fn tell(&mut self, why: Ended) {
         if !std::mem::replace(&mut self.told, true) {
@@ -207,12 +214,17 @@ impl Peer {
     fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
         let shared = Rc::clone(&ticket.shared);
         let now = now();
-        let machine = Machine::new(&shared.config.borrow(), now, seed);
+        let config = shared.config.borrow();
+        let machine = Machine::new(&config, now, seed);
+        let dialled = ticket
+            .session
+            .map(|id| Session::dialled(id, config.carries(), &shared.script));
+        drop(config);
         let mut peer = Self {
             machine,
+            session: dialled,
             shared,
             ticket,
-            session: None,
             out: Outgoing::default(),
             deadline: None,
             heard: now,
@@ -389,6 +401,9 @@ impl Peer {
                 Output::Ask(_) => {}
                 Output::Event(event) => {
                     if let Some(session) = &mut self.session {
+                        if session.is_taken_by(&event) {
+                            self.shared.host.push(FromFrameserver::Up(session.id()));
+                        }
                         session.event(event);
                     }
                 }

@@ -256,6 +256,25 @@ impl Hub {
         tokio::task::spawn_local(driver::drive(stream, ticket, told));
     }
 
+    /// A connection that comes from us: a session from the start.
+    fn connected(&self, session: SessionId, stream: OwnedFd) -> Result<(), Gone> {
+        if !self.shared.config.borrow().is_client() {
+            return Err(Gone::Rules);
+        }
+        let stream = std::net::TcpStream::from(stream);
+        let server = stream.peer_addr()?;
+        let stream = TcpStream::from_std(stream)?;
+        let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
+        let ticket = Ticket::dialled(Rc::clone(&self.shared), session, server);
+        self.shared
+            .peers
+            .borrow_mut()
+            .sessions
+            .insert(session, inbox);
+        tokio::task::spawn_local(driver::drive(stream, ticket, told));
+        Ok(())
+    }
+
     /// Has a stranger make room, where that is needed.
     fn make(&self, room: Room) {
         let (door, now) = (self.shared.door.borrow(), driver::now());
@@ -284,6 +303,10 @@ impl Hub {
                 self.tell(session, ToPeer::Decision(accept));
             }
             ToFrameserver::Drop(session) => self.tell(session, ToPeer::End(Ended::Told)),
+            ToFrameserver::Connected(session) => {
+                let stream = fds.into_iter().next().ok_or(Gone::Rules)?;
+                self.connected(session, stream)?;
+            }
             ToFrameserver::StopListening => {
                 self.acceptor = None;
                 for unproved in self.shared.peers.borrow().unproved.inboxes() {
@@ -310,7 +333,10 @@ impl Hub {
             return Err(Gone::Rules);
         }
         let mut peers = self.shared.peers.borrow_mut();
-        let inbox = peers.unproved.inbox(connection).cloned();
+        let inbox = match self.shared.config.borrow().is_client() {
+            true => peers.sessions.get(&SessionId(connection.0)).cloned(),
+            false => peers.unproved.inbox(connection).cloned(),
+        };
         match (inbox, session) {
             (Some(inbox), None) => {
                 let _ = inbox.try_send(ToPeer::Answer(Box::new(answer)));

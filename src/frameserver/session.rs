@@ -28,6 +28,8 @@ const LAST_WORDS: usize = 31;
 pub(super) struct Session {
     id: SessionId,
     carries: Carries,
+    /// The connection comes from us.
+    dialled: bool,
     /// The script that has been told of this session, and what for.
     epoch: Option<Epoch>,
     stage: Stage,
@@ -152,6 +154,7 @@ impl Session {
         Self {
             id,
             carries,
+            dialled: false,
             epoch: script.epoch(),
             stage: Stage::Undecided,
             segments: BTreeMap::from([(PRIMARY, Segment::new(UNKNOWN))]),
@@ -163,6 +166,15 @@ impl Session {
             begun: false,
             last_words: String::new(),
             held_up: false,
+        }
+    }
+
+    /// The script has asked for it.
+    pub(super) fn dialled(id: SessionId, carries: Carries, script: &Outbox) -> Self {
+        Self {
+            stage: Stage::Accepted,
+            dialled: true,
+            ..Self::new(id, carries, script)
         }
     }
 
@@ -178,6 +190,16 @@ impl Session {
                 known.changes_hands();
             }
         }
+    }
+
+    /// Which one it is.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether this says that a server has taken a connection of ours.
+    pub(super) fn is_taken_by(&self, event: &Event) -> bool {
+        self.dialled && matches!(event, Event::Zmtp(zmtp::Event::Ready(_)))
     }
 
     /// Whether the client may say more: all it has said is on its way to the script.
@@ -208,6 +230,10 @@ impl Session {
             Event::Unsent(_) => {
                 let segment = self.segment(PRIMARY);
                 self.backlog.push_back(ToScript::Unsent { segment });
+            }
+            Event::Ready(_) if self.dialled => {
+                let segment = self.segment(PRIMARY);
+                self.backlog.push_back(ToScript::Connected { segment });
             }
             // The host has told it to the script.
             Event::Ready(_) => {}
@@ -659,6 +685,7 @@ fn segment_of(message: &ToScript) -> SegmentId {
         ToScript::Event { segment, .. }
         | ToScript::Piece { segment, .. }
         | ToScript::Unsent { segment }
+        | ToScript::Connected { segment }
         | ToScript::Resized { segment, .. }
         | ToScript::Frame { segment, .. }
         | ToScript::Opened { segment, .. }

@@ -283,7 +283,7 @@ impl Host {
         front.link = Some(scripts.into_fd());
     }
 
-    fn spawn_front(&self, id: FrontId) -> std::io::Result<Child<ToFrameserver>> {
+    pub(super) fn spawn_front(&self, id: FrontId) -> std::io::Result<Child<ToFrameserver>> {
         let events = self.events.clone();
         Child::spawn(frameserver::ROLE, move |did| {
             let events = events.clone();
@@ -309,8 +309,9 @@ impl Host {
             .fronts
             .iter()
             .find(|(_, front)| front.script == script && front.listener == Some(listener));
-        if let Some((&id, _)) = found {
-            self.stop_listening(id);
+        match found {
+            Some((&id, _)) => self.stop_listening(id),
+            None => self.disconnect(script, listener),
         }
     }
 
@@ -337,6 +338,7 @@ impl Host {
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
     /// are not.
     pub(super) fn relink_fronts(&mut self, script: ScriptId) {
+        self.disconnect_all(script);
         for (id, number) in self.fronts_of(script).into_iter().zip((0..=u32::MAX).rev()) {
             let listener = ListenerId(number);
             self.stop_listening(id);
@@ -377,6 +379,7 @@ impl Host {
 
     /// The script is gone for good: nobody new is taken for it.
     pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
+        self.disconnect_all(script);
         for id in self.fronts_of(script) {
             self.stop_listening(id);
         }
@@ -466,6 +469,7 @@ impl Host {
                 why,
             } => self.connection_closed(id, connection, source, reference, why),
             FromFrameserver::Strangers(told) => self.strangers(id, told),
+            FromFrameserver::Up(_) => self.kill_front(id, "it dials nobody"),
             FromFrameserver::Gone { session, why } => {
                 tracing::debug!(session = session.0, ?why, "session gone");
                 self.session_gone(id, session, &why);
@@ -566,7 +570,7 @@ impl Host {
 }
 
 /// What a child says, so that it is not taken for a line of ours.
-fn words(said: &str) -> String {
+pub(super) fn words(said: &str) -> String {
     said.chars()
         .filter(|c| !c.is_control())
         .take(MAX_WORDS)

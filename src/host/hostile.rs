@@ -112,7 +112,12 @@ impl World {
             private: None,
         };
         let (_, ring) = kept.change(&tag, now.wall_ms, key, false).unwrap();
-        let keys = Keys { kept, tag, ring };
+        let keys = Keys {
+            kept,
+            tag,
+            ring,
+            client: None,
+        };
         let options = Options {
             programs: Vec::new(),
             arguments: Vec::new(),
@@ -122,6 +127,7 @@ impl World {
             handshake: Duration::from_secs(10),
             unproved: Unproved::at_most(16),
             penalties: true,
+            reach: Vec::new(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),

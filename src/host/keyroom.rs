@@ -9,7 +9,7 @@ use std::time::Instant;
 use chacha20::ChaCha20Rng;
 use identity::PublicKey;
 use keystore::{HostKey, Ring};
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::admit::Proved;
@@ -36,19 +36,22 @@ pub(super) struct Room {
     keys: Ring<HostKey>,
     /// The same keys, for the protocols that try each.
     hosts: Vec<zmtp::keyroom::Host>,
+    /// By which connections of scripts are known to servers.
+    client: Option<SecretKey>,
     clock: Clock,
     random: ChaCha20Rng,
     zmtp: Jar,
 }
 
 impl Room {
-    fn new(keys: Ring<HostKey>, clock: Clock) -> std::io::Result<Self> {
+    fn new(keys: Ring<HostKey>, client: Option<HostKey>, clock: Clock) -> std::io::Result<Self> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| std::io::Error::other(error.to_string()))?;
         let mut random = ChaCha20Rng::from_seed(*seed);
         let mut room = Self {
             keys,
             hosts: Vec::new(),
+            client: client.map(|key| SecretKey::from_bytes(*key.reveal())),
             clock,
             zmtp: Jar::new(*zmtp::keyroom::COOKIE_NONCE, Instant::now(), &mut random),
             random,
@@ -93,6 +96,25 @@ impl Room {
         let key = self.keys.answering(accepted_ms, now);
         let secret = SecretKey::from_bytes(*key.reveal());
         (key.public(), claim.challenge(&secret, rounds, nonce))
+    }
+
+    /// Vouches towards a server for the short-term key of one of our connections; `None`: there is no
+    /// key to do it with.
+    pub(super) fn vouch(
+        &mut self,
+        client: &PublicKey,
+        server_short: &PublicKey,
+        server: &PublicKey,
+    ) -> Option<Answer> {
+        let own = self.client.as_ref()?;
+        let mut nonce = [0; 16];
+        self.random.fill_bytes(&mut nonce);
+        let vouch = zmtp::keyroom::vouch(own, client, server_short, server, nonce);
+        let answer = zmtp::Answer::Vouch {
+            key: own.public()?,
+            vouch: Box::new(vouch),
+        };
+        Some(answer.into())
     }
 
     /// Answers a client that has shown nothing, in a protocol with cookies.
@@ -147,12 +169,13 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
     /// Starts the thread; it ends, and the keys are wiped, when this handle is dropped.
     pub(super) fn start(
         keys: Ring<HostKey>,
+        client: Option<HostKey>,
         clock: Clock,
         deliver: impl Fn(Then<H>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let current = keys.current.public();
-        let mut room = Room::new(keys, clock)?;
+        let mut room = Room::new(keys, client, clock)?;
         thread::Builder::new()
             .name("key room".into())
             .spawn(move || {

@@ -34,6 +34,7 @@ mod hostile;
 mod hostkeys;
 mod interface;
 mod keyroom;
+mod outbound;
 mod peers;
 mod probe;
 mod program;
@@ -71,6 +72,7 @@ use crate::ipc::script::{ErrorMode, FromScript, Limits};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
+pub use outbound::{NoReach, Reach};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -100,6 +102,8 @@ pub struct Options {
     pub sessions: usize,
     /// How long a window is open if nobody says.
     pub window: Duration,
+    /// What scripts may connect to.
+    pub reach: Vec<Reach>,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
@@ -134,6 +138,8 @@ pub struct Keys {
     pub tag: Name,
     /// Those that answer.
     pub ring: Ring<HostKey>,
+    /// The one by which connections that scripts make are known to servers.
+    pub client: Option<HostKey>,
 }
 
 /// Why a key may not come in for a name, if it knows the required secret, beside which this window
@@ -176,6 +182,8 @@ enum Event {
     Front(FrontId, Did<FromFrameserver>),
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
+    /// An outbound connection has been dialled.
+    Dialled(FrontId, io::Result<std::net::TcpStream>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -199,6 +207,7 @@ struct Host {
     events: mpsc::Sender<Event>,
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
+    outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -237,7 +246,8 @@ impl Host {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let keyroom = KeyRoom::start(keys.ring, clock, deliver(events.clone())).map_err(thread)?;
+        let keyroom = KeyRoom::start(keys.ring, keys.client, clock, deliver(events.clone()))
+            .map_err(thread)?;
         let hostkeys = hostkeys::Keeper::start(keys.kept, keys.tag, clock, deliver(events.clone()))
             .map_err(thread)?;
         let socket = control::socket_path(&options.state);
@@ -253,6 +263,7 @@ impl Host {
             events,
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),
+            outbound: BTreeMap::new(),
             sessions: Roll::default(),
             blind: false,
             clock,
@@ -299,13 +310,18 @@ impl Host {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Then(then) => then(self),
+            Event::Front(front, did) if self.outbound.contains_key(&front) => {
+                self.outbound_did(front, did);
+            }
             Event::Front(front, did) => self.front_did(front, did),
+            Event::Dialled(front, made) => self.dialled(front, made),
             Event::Script(script, did) => self.script_did(script, did),
             Event::Admin(by, request, reply) => self.admin(by, request, reply),
             Event::Stop if self.stopping.is_some() => {
                 tracing::warn!("told to stop twice: ending at once");
                 self.scripts.clear();
                 self.fronts.clear();
+                self.outbound.clear();
             }
             Event::Stop => {
                 tracing::info!("ending");
@@ -327,6 +343,7 @@ impl Host {
             tracing::warn!("some process did not end in time");
             self.scripts.clear();
             self.fronts.clear();
+            self.outbound.clear();
         }
     }
 
@@ -340,7 +357,7 @@ impl Host {
 
     /// All scripts have ended, and the frameservers have closed their peers' connections.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty()
+        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
     }
 }
 

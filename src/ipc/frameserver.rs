@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use identity::Reference;
+use identity::{PublicKey, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, Denied, SessionId, Unproved};
@@ -38,6 +38,9 @@ pub enum ToFrameserver {
     Drop(SessionId),
     /// Close the listening sockets and whatever is not a session yet; end after the last session.
     StopListening,
+    /// To one that is a client: speak on this connection, its descriptor. It is a session from the
+    /// start, and what it asks comes under the session's number.
+    Connected(SessionId),
     /// The script process is a new one. Its descriptor: the new data link. Every accepted session
     /// is announced on it.
     Relink,
@@ -75,6 +78,15 @@ pub enum Speaks {
         /// Peers without a key may come.
         keyless: bool,
         /// How many messages may wait for one peer.
+        high_water: u32,
+    },
+    /// ZeroMQ's, as a client: nobody is listened for.
+    ZmtpClient {
+        /// The server's key.
+        server: PublicKey,
+        /// Our socket.
+        socket: Box<zmtp::Socket>,
+        /// How many messages may wait for the server.
         high_water: u32,
     },
 }
@@ -124,6 +136,8 @@ pub enum FromFrameserver {
     },
     /// What has become of strangers; at most once a second, and only if something is new.
     Strangers(Strangers),
+    /// A client's session has been taken by its server.
+    Up(SessionId),
     /// A session has ended.
     Gone {
         /// Which one.

@@ -160,6 +160,11 @@ pub enum ToScript {
         /// What ends with it.
         ends: Ends,
     },
+    /// A connection that the script has asked for is up, as this segment.
+    Connected {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// A message of the script's was not sent: it is not our socket's turn.
     Unsent {
         /// On which segment.

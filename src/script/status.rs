@@ -47,6 +47,10 @@ pub(super) enum Status {
     Resized(Resized),
     /// A frame has come.
     Frame(Frame),
+    /// A connection that the script has asked for is up.
+    Connected,
+    /// It is gone, or was not made, and is tried again after so many ms.
+    Disconnected { why: String, retry_ms: f64 },
     /// The client has sent a message of these parts.
     Parts(Vec<Vec<u8>>),
     /// What the client says.
@@ -151,6 +155,8 @@ pub(super) enum Id {
     SegmentRequest,
     Failure,
     Window,
+    Connected,
+    Disconnected,
     Resized,
     Frame,
     Viewport,
@@ -170,7 +176,7 @@ pub(super) enum Id {
 }
 
 /// All kinds, in the order of [`Id`].
-pub(super) static KINDS: [Kind; 23] = [
+pub(super) static KINDS: [Kind; 25] = [
     Kind {
         name: "preroll",
         doc: "The last chance to send hints before the client runs; ACTIVATE goes out when the callback returns, unless it called suspend_target. On a listener it is only for information.",
@@ -301,6 +307,19 @@ pub(super) static KINDS: [Kind; 23] = [
             f("left", "number", "how many keys it still lets in"),
             f("id", "string", "its number, sixteen hex digits"),
             f("label", "string?", "what it is called"),
+        ],
+    },
+    Kind {
+        name: "connected",
+        doc: "A connection of moonport.connect is up: the server has taken us.",
+        fields: &[],
+    },
+    Kind {
+        name: "disconnected",
+        doc: "A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.",
+        fields: &[
+            f("message", "string", "why"),
+            f("retry_ms", "number", "when it is tried again, milliseconds"),
         ],
     },
     Kind {

@@ -202,6 +202,8 @@ pub(super) struct Outgoing {
     late: VecDeque<Say>,
     /// How many messages of pieces wait in `late`, and how many bytes they have.
     messages: (u32, usize),
+    /// The last piece that went out was not a message's end.
+    cut: bool,
 }
 
 impl Outgoing {
@@ -211,6 +213,7 @@ impl Outgoing {
             early: VecDeque::new(),
             late: VecDeque::new(),
             messages: (0, 0),
+            cut: false,
         }
     }
 
@@ -254,6 +257,35 @@ impl Outgoing {
         Ok(None)
     }
 
+    /// The other end is new: it has taken nothing, and what waits is for it, but for the rest of a
+    /// message whose beginning is lost. What comes back is to be sent.
+    pub(super) fn restart(&mut self) -> Vec<Say> {
+        self.early.clear();
+        if std::mem::take(&mut self.cut) {
+            while let Some(say) = self.late.pop_front() {
+                self.count_out(&say);
+                if matches!(say, Say::Piece(_, Ends::Message)) {
+                    break;
+                }
+            }
+        }
+        self.credit = CREDIT;
+        self.credit(0)
+    }
+
+    /// Nothing goes out until there is another end again.
+    pub(super) fn pause(&mut self) {
+        self.credit = 0;
+    }
+
+    fn count_out(&mut self, say: &Say) {
+        if let Say::Piece(bytes, ends) = say {
+            let (count, held) = &mut self.messages;
+            *held = held.saturating_sub(bytes.len());
+            *count = count.saturating_sub(u32::from(*ends == Ends::Message));
+        }
+    }
+
     /// The other end knows the segment now: what is to be sent.
     pub(super) fn opened(&mut self) -> VecDeque<Say> {
         std::mem::take(&mut self.early)
@@ -266,10 +298,9 @@ impl Outgoing {
         self.credit -= count as u32;
         let now: Vec<Say> = self.late.drain(..count).collect();
         for say in &now {
-            if let Say::Piece(bytes, ends) = say {
-                let (count, held) = &mut self.messages;
-                *held = held.saturating_sub(bytes.len());
-                *count -= u32::from(*ends == Ends::Message);
+            self.count_out(say);
+            if let Say::Piece(_, ends) = say {
+                self.cut = *ends != Ends::Message;
             }
         }
         now

@@ -8,7 +8,7 @@ mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use identity::{Name, Secret};
+use identity::{Name, PublicKey, Secret};
 
 pub(super) use requests::{Ask, NotNow};
 
@@ -19,8 +19,8 @@ use super::vids::{
 };
 use crate::ipc::link;
 use crate::ipc::link::Assembly;
-use crate::ipc::script::{FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId};
+use crate::ipc::script::{Connect, FromScript, Listen, Wanted, WindowStatus};
+use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId, ZmtpOptions};
 use crate::wire::a12::event::{SegmentKind, Target};
 use crate::wire::zmtp::SocketType;
 
@@ -120,6 +120,8 @@ pub(super) struct World {
     next_listener: u32,
     next_request: u32,
     listeners: HashMap<ListenerId, Vid>,
+    /// What was asked for with moonport.connect.
+    connections: HashMap<ListenerId, Vid>,
     /// The windows of their names, as the host has told them.
     windows: HashMap<ListenerId, Vec<WindowStatus>>,
     routes: HashMap<SegmentId, Route>,
@@ -149,6 +151,7 @@ impl World {
             next_listener: 1,
             next_request: 1,
             listeners: HashMap::new(),
+            connections: HashMap::new(),
             windows: HashMap::new(),
             routes: HashMap::new(),
             opening: Vec::new(),
@@ -291,6 +294,41 @@ impl World {
         self.windows.get(&listener).map_or(&[], Vec::as_slice)
     }
 
+    // ---- connections
+
+    /// Asks the host for a connection to a server of ZeroMQ's.
+    pub(super) fn connect(
+        &mut self,
+        (host, port): (String, u16),
+        server: PublicKey,
+        options: ZmtpOptions,
+        place: String,
+    ) -> Option<Vid> {
+        if self.connections.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
+            return None;
+        }
+        let id = ListenerId(self.next_listener);
+        let label = format!("connection to {host}:{port} ({place})");
+        let mut segment = Segment {
+            carries: options.carries(),
+            stage: Stage::Active(MESSAGES),
+            ..self.blank(id, Address::Asked, label)
+        };
+        segment.out.pause();
+        let vid = self.new_segment(segment)?;
+        self.next_listener += 1;
+        self.connections.insert(id, vid);
+        self.outbox.host.push(FromScript::Connect(Connect {
+            connection: id,
+            host,
+            port,
+            server,
+            options,
+            place,
+        }));
+        Some(vid)
+    }
+
     // ---- segments
 
     fn new_segment(&mut self, segment: Segment) -> Option<Vid> {
@@ -373,13 +411,15 @@ impl World {
         if u32::try_from(bytes).map_or(true, |bytes| bytes > most) {
             return Err(Unsent::TooLarge { bytes, most });
         }
-        let Address::Open(id) = segment.address else {
+        let (link, address) = (segment.link, segment.address);
+        if address == Address::Gone {
             return Err(Unsent::Gone);
-        };
-        let link = segment.link;
+        }
         let now = segment.out.message(parts, high_water)?;
-        let said = now.into_iter().map(|say| (link, say.to(id)));
-        self.outbox.link.extend(said);
+        if let Address::Open(id) = address {
+            let said = now.into_iter().map(|say| (link, say.to(id)));
+            self.outbox.link.extend(said);
+        }
         Ok(())
     }
 

@@ -8,13 +8,18 @@ use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, windo
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 6] = [
+const TABLES: [(&str, &str, Fields); 7] = [
     (
         "listen_window",
         "Option window of moonport.listen",
         net::WINDOW,
     ),
     ("listen_options", "Options of moonport.listen", net::OPTIONS),
+    (
+        "connect_options",
+        "Options of moonport.connect",
+        messages::CONNECT,
+    ),
     (
         "zmtp_options",
         "The option `options` of moonport.listen for ZeroMQ",

@@ -68,6 +68,8 @@ impl Status {
             Self::Window { .. } => Id::Window,
             Self::Resized(_) => Id::Resized,
             Self::Frame(_) => Id::Frame,
+            Self::Connected => Id::Connected,
+            Self::Disconnected { .. } => Id::Disconnected,
             Self::Parts(_) => Id::Message,
             Self::Said { event, .. } => said(event),
         }
@@ -105,6 +107,10 @@ impl Status {
                 .text(&window_id(*window))?
                 .maybe(label.as_deref())?
                 .done(Id::Window),
+            Self::Connected => row.done(Id::Connected),
+            Self::Disconnected { why, retry_ms } => {
+                row.text(why)?.number(*retry_ms).done(Id::Disconnected)
+            }
             Self::Parts(parts) => {
                 let table = row.lua.create_table_with_capacity(parts.len(), 0)?;
                 let mut first = None;

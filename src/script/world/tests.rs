@@ -256,7 +256,7 @@ proptest! {
                     world.host(ToScript::Request(Request {
                         listener: ListenerId(listener),
                         session,
-                        key: identity::PublicKey::parse(&[9; 32]).ok(),
+                        key: PublicKey::parse(&[9; 32]).ok(),
                         tags: String::new(),
                         endpoint: "192.0.2.1:1".parse().unwrap(),
                         new: false,
