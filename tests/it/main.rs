@@ -41,3 +41,8 @@ mod streams;
 mod users;
 mod walls;
 mod windows;
+mod zmq;
+mod zmtp;
+mod zmtp_door;
+mod zmtp_raw;
+mod zmtp_sockets;

@@ -1,0 +1,358 @@
+//! Messages between scripts and clients of ZeroMQ.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::host::{Host, Moonport};
+use crate::key::{ANNA, BERT};
+use crate::zmq::{Zmq, at, credentials, with_each_libzmq};
+
+with_each_libzmq!(
+    ten_megabytes_go_each_way,
+    a_message_larger_than_allowed_ends_its_client_only,
+    empty_parts_stay_where_they_are,
+    a_message_has_as_many_parts_as_allowed_and_no_more,
+    a_hundred_thousand_messages_come_in_order,
+    a_hundred_thousand_messages_go_out_in_order,
+    i10_a_client_that_does_not_read_fills_its_own_queue_only,
+    two_hundred_clients_come_and_go,
+    clients_with_heartbeats_stay,
+    a_client_whose_time_to_live_is_over_is_gone,
+    a_client_that_is_stopped_is_given_up,
+    i12_a_script_that_is_killed_comes_back_to_its_clients,
+    a_request_over_its_script_is_answered_by_the_next,
+    a_listener_that_is_deleted_leaves_its_clients,
+);
+
+/// Takes everybody who is proved, and gives every message back.
+const ECHO: &str = r#"
+function client(source, status)
+    if status.kind ~= "message" then
+        print(status.kind, source)
+    elseif status.parts[1] == "leave" then
+        delete_image(source)
+    elseif status.parts[1] == "close" then
+        delete_image(listener)
+    elseif not moonport.send(source, status.parts) then
+        print("full")
+    end
+end
+
+listener = moonport.listen({
+    name = "fleet",
+    interface = "zmtp://" .. ADDRESS,
+    port = PORT,
+    options = { OPTIONS },
+}, function(source, status)
+    print("listener", status.kind, status.last_words or status.message or "")
+    if status.kind == "segment_request" then
+        accept_target(client)
+    end
+end)
+"#;
+
+pub(crate) fn echo(options: &str) -> String {
+    ECHO.replace("OPTIONS", options)
+}
+
+/// A host that gives every message back, and knows Anna's key.
+pub(crate) fn fleet(options: &str) -> Host {
+    let host = Moonport::new().script("fleet", &echo(options)).start();
+    host.key_accept("fleet", ANNA);
+    host
+}
+
+fn ten_megabytes_go_each_way(mut zmq: Zmq) {
+    let host = fleet("max_message = 20 * 1024 * 1024");
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    // What a part is made of, and the digest of that.
+    for (byte, digest) in [
+        (
+            1,
+            "4b8ebcd9ac749e47320e331885fddccdf1e8a50906341e0eb9f21fd247502cee",
+        ),
+        (
+            254,
+            "2bcf8a98cf151609154d4b581a16fe67e1323932da448f534eae992b28edbd77",
+        ),
+    ] {
+        let part = json!({"size": 10_000_000, "byte": byte});
+        zmq.send("anna", json!(["first", part, "last"]));
+        let back = zmq.recv("anna");
+        assert_eq!((&back[0], &back[2]), (&json!("first"), &json!("last")));
+        assert_eq!(back[1]["size"], 10_000_000);
+        assert_eq!(back[1]["sha256"], digest);
+    }
+}
+
+fn a_message_larger_than_allowed_ends_its_client_only(mut zmq: Zmq) {
+    let host = fleet("max_message = 100000");
+    host.key_accept("fleet", BERT);
+    zmq.connect("bert", "dealer", BERT, &host, json!({}));
+    zmq.echo("bert", json!(["moon"]));
+    for parts in [
+        json!([{"size": 100_001, "byte": 0}]),
+        json!([{"size": 60_000, "byte": 0}, {"size": 40_001, "byte": 0}]),
+    ] {
+        zmq.monitored("anna", ANNA, &host);
+        zmq.echo("anna", json!(["moon"]));
+        zmq.send("anna", parts);
+        zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+        zmq.close("anna");
+    }
+    zmq.send(
+        "bert",
+        json!([{"size": 60_000, "byte": 0}, {"size": 40_000, "byte": 0}]),
+    );
+    let back = zmq.recv("bert");
+    assert_eq!(
+        (&back[0]["size"], &back[1]["size"]),
+        (&json!(60_000), &json!(40_000))
+    );
+}
+
+fn empty_parts_stay_where_they_are(mut zmq: Zmq) {
+    let host = fleet("");
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    for parts in [
+        json!([""]),
+        json!(["", ""]),
+        json!(["", "one", "", "two", ""]),
+        json!(["\u{0}\u{ff}\n\u{80}"]),
+    ] {
+        zmq.echo("anna", parts);
+    }
+}
+
+fn a_message_has_as_many_parts_as_allowed_and_no_more(mut zmq: Zmq) {
+    let mut host = fleet("max_parts = 1000");
+    zmq.monitored("anna", ANNA, &host);
+    let parts: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+    zmq.echo("anna", json!(parts));
+    zmq.send("anna", json!([parts, vec!["one more".to_owned()]].concat()));
+    zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+    host.process.expect("terminated");
+}
+
+/// More than may wait anywhere between the two.
+const MANY: u32 = 100_000;
+
+fn a_hundred_thousand_messages_come_in_order(mut zmq: Zmq) {
+    let count = "
+local expected = 0
+function client(source, status)
+    if status.kind == 'message' then
+        if status.message ~= tostring(expected) then
+            print('wrong', status.message, expected)
+        end
+        expected = expected + 1
+        if expected % 50000 == 0 then print('counted', expected) end
+    end
+end
+local function never()";
+    let script = echo("socket_type = 'pull'").replace("function client(source, status)", count);
+    let mut host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "push", ANNA, &host, json!({}));
+    zmq.ask(json!({"do": "flood", "name": "anna", "count": MANY}));
+    host.process.expect(&format!("counted\t{MANY}"));
+    let said = host.process.terminate().text();
+    assert!(!said.contains("wrong"), "{said}");
+}
+
+fn a_hundred_thousand_messages_go_out_in_order(mut zmq: Zmq) {
+    let rows = "
+local number = 0
+function client(source, status)
+    if status.kind == 'message' then
+        for _ = 1, tonumber(status.message) do
+            if not moonport.send(source, tostring(number)) then print('full') end
+            number = number + 1
+        end
+    end
+end
+local function never()";
+    let script = echo("").replace("function client(source, status)", rows);
+    let host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    zmq.ask(json!({"do": "drain", "name": "anna", "count": MANY, "ask_every": 1000}));
+    let said = host.process.terminate().text();
+    assert!(!said.contains("full"), "{said}");
+}
+
+fn i10_a_client_that_does_not_read_fills_its_own_queue_only(mut zmq: Zmq) {
+    let fills = "
+local sent, filling = 0, nil
+function fleet_clock_pulse()
+    -- Until nothing goes for a second: by then the network is full, too.
+    if filling then
+        local before = sent
+        while moonport.send(filling, ('x'):rep(50000)) do sent = sent + 1 end
+        quiet = before == sent and (quiet or 0) + 1 or 0
+        if quiet == 25 then print('full after', sent) filling = nil end
+    end
+end
+function client(source, status)
+    if status.message == 'fill' then filling = source return end";
+    let script = echo("high_water = 10").replace("function client(source, status)", fills);
+    let mut host = Moonport::new().script("fleet", &script).start();
+    for who in [ANNA, BERT] {
+        host.key_accept("fleet", who);
+    }
+    zmq.connect("bert", "dealer", BERT, &host, json!({}));
+    zmq.echo("bert", json!(["moon"]));
+    let little = json!({"RCVHWM": 1, "RCVBUF": 4096});
+    zmq.connect("anna", "dealer", ANNA, &host, json!({"options": little}));
+    zmq.send("anna", json!(["fill"]));
+    for number in 0..300 {
+        zmq.echo("bert", json!([number.to_string()]));
+    }
+    let line = host.process.expect("full after");
+    let sent: u32 = line.rsplit('\t').next().unwrap().parse().unwrap();
+    zmq.echo("bert", json!(["moon"]));
+    // What was taken is not lost.
+    for _ in 0..sent {
+        assert_eq!(zmq.recv("anna")[0]["size"], 50_000);
+    }
+    zmq.echo("anna", json!(["moon"]));
+}
+
+fn two_hundred_clients_come_and_go(mut zmq: Zmq) {
+    let mut host = fleet("");
+    host.key_accept("fleet", BERT);
+    zmq.connect("bert", "dealer", BERT, &host, json!({}));
+    let mut storm = credentials(ANNA, &host);
+    storm["do"] = "storm".into();
+    storm["type"] = "dealer".into();
+    storm["to"] = at(&host, 0).into();
+    storm["count"] = 200.into();
+    let mut hasty = storm.clone();
+    storm["at_once"] = 25.into();
+    zmq.ask(storm);
+    for _ in 0..200 {
+        host.process.expect("terminated");
+    }
+    hasty["do"] = "hasty".into();
+    zmq.ask(hasty);
+    zmq.echo("bert", json!(["moon"]));
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    zmq.echo("anna", json!(["moon"]));
+}
+
+fn clients_with_heartbeats_stay(mut zmq: Zmq) {
+    let ticks = "
+local here
+function fleet_clock_pulse()
+    if here and CLOCK % 25 == 0 then moonport.send(here, 'tick') end
+end
+function client(source, status)
+    if status.kind == 'registered' then here = source end";
+    let options = "heartbeat_ms = 50, heartbeat_timeout_ms = 5000, heartbeat_ttl_ms = 5000";
+    let script = echo(options).replace("function client(source, status)", ticks);
+    let host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    let beats = json!({
+        "HEARTBEAT_IVL": 50, "HEARTBEAT_TIMEOUT": 5000, "HEARTBEAT_TTL": 5000,
+    });
+    let how = json!({"options": beats, "monitor": true});
+    zmq.connect("anna", "dealer", ANNA, &host, how);
+    for _ in 0..3 {
+        assert_eq!(zmq.recv("anna"), json!(["tick"]));
+    }
+    let seen = zmq.seen("anna");
+    assert!(
+        !seen.iter().any(|event| event == "DISCONNECTED"),
+        "{seen:?}"
+    );
+}
+
+fn a_client_whose_time_to_live_is_over_is_gone(mut zmq: Zmq) {
+    let mut host = fleet("");
+    let beats = json!({"HEARTBEAT_IVL": 5000, "HEARTBEAT_TIMEOUT": 60_000, "HEARTBEAT_TTL": 100});
+    let how = json!({"options": beats, "monitor": true});
+    zmq.connect("anna", "dealer", ANNA, &host, how);
+    // It says that it can be taken for alive for less time than it is silent.
+    zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+    host.process.expect("terminated");
+}
+
+fn a_client_that_is_stopped_is_given_up(mut zmq: Zmq) {
+    let mut host = fleet("heartbeat_ms = 200, heartbeat_timeout_ms = 1000");
+    zmq.monitored("anna", ANNA, &host);
+    zmq.echo("anna", json!(["moon"]));
+    zmq.process().signal(Signal::STOP);
+    host.process.expect("terminated");
+    zmq.process().signal(Signal::CONT);
+    zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+    zmq.ask(json!({"do": "events", "name": "anna", "until": "HANDSHAKE_SUCCEEDED"}));
+    zmq.echo("anna", json!(["moon"]));
+}
+
+/// Takes back what the script had that was before.
+const ADOPTS: &str = "
+function fleet_adopt(vid, kind, title, parent, more)
+    print('adopted', vid, kind)
+    target_updatehandler(vid, client)
+    return true
+end
+";
+
+fn i12_a_script_that_is_killed_comes_back_to_its_clients(mut zmq: Zmq) {
+    let script = echo("") + ADOPTS;
+    let mut host = Moonport::new().script("fleet", &script).start();
+    for who in [ANNA, BERT] {
+        host.key_accept("fleet", who);
+    }
+    zmq.monitored("anna", ANNA, &host);
+    zmq.echo("anna", json!(["moon"]));
+    zmq.monitored("bert", BERT, &host);
+    zmq.echo("bert", json!(["moon"]));
+    for _ in 0..2 {
+        host.kill_child("moonport-script");
+        host.process.expect("adopted");
+        host.process.expect("adopted");
+        for name in ["anna", "bert"] {
+            zmq.echo(name, json!(["still", "here"]));
+        }
+    }
+    for name in ["anna", "bert"] {
+        let seen = zmq.seen(name);
+        assert!(
+            !seen.iter().any(|event| event == "DISCONNECTED"),
+            "{seen:?}"
+        );
+    }
+    host.await_listeners(1);
+    zmq.connect("new", "req", ANNA, &host, json!({}));
+    zmq.echo("new", json!(["moon"]));
+}
+
+/// A replier's script dies with a request that it has not answered.
+fn a_request_over_its_script_is_answered_by_the_next(mut zmq: Zmq) {
+    let dies = "
+function client(source, status)
+    if status.message == 'die' then print('dying') while true do end end";
+    let script =
+        echo("socket_type = 'rep'").replace("function client(source, status)", dies) + ADOPTS;
+    let mut host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    zmq.echo("anna", json!(["", "moon"]));
+    zmq.send("anna", json!(["", "die"]));
+    host.process.expect("dying");
+    host.kill_child("moonport-script");
+    host.process.expect("adopted");
+    zmq.echo("anna", json!(["", "moon"]));
+}
+
+fn a_listener_that_is_deleted_leaves_its_clients(mut zmq: Zmq) {
+    let mut host = fleet("");
+    zmq.monitored("anna", ANNA, &host);
+    zmq.echo("anna", json!(["moon"]));
+    zmq.send("anna", json!(["close"]));
+    host.await_listeners(0);
+    zmq.echo("anna", json!(["still here"]));
+    zmq.send("anna", json!(["leave"]));
+    zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+}
