@@ -13,6 +13,7 @@ mod attacks;
 mod audit;
 mod backup;
 mod crowd;
+mod curve;
 mod docs;
 mod enrol;
 mod exchange;

@@ -65,24 +65,13 @@ pub(crate) fn fleet(options: &str) -> Host {
 fn ten_megabytes_go_each_way(mut zmq: Zmq) {
     let host = fleet("max_message = 20 * 1024 * 1024");
     zmq.connect("anna", "dealer", ANNA, &host, json!({}));
-    // What a part is made of, and the digest of that.
-    for (byte, digest) in [
-        (
-            1,
-            "4b8ebcd9ac749e47320e331885fddccdf1e8a50906341e0eb9f21fd247502cee",
-        ),
-        (
-            254,
-            "2bcf8a98cf151609154d4b581a16fe67e1323932da448f534eae992b28edbd77",
-        ),
-    ] {
-        let part = json!({"size": 10_000_000, "byte": byte});
-        zmq.send("anna", json!(["first", part, "last"]));
-        let back = zmq.recv("anna");
-        assert_eq!((&back[0], &back[2]), (&json!("first"), &json!("last")));
-        assert_eq!(back[1]["size"], 10_000_000);
-        assert_eq!(back[1]["sha256"], digest);
-    }
+    let part = json!({"size": 10_000_000, "byte": 0xa5});
+    zmq.send("anna", json!(["first", part, "last"]));
+    let back = zmq.recv("anna");
+    assert_eq!((&back[0], &back[2]), (&json!("first"), &json!("last")));
+    assert_eq!(back[1]["size"], 10_000_000);
+    let digest = "57d38c811e66bad1a1310fff86a094c04f0b9472b5c6176549a29a32cd8c8a53";
+    assert_eq!(back[1]["sha256"], digest);
 }
 
 fn a_message_larger_than_allowed_ends_its_client_only(mut zmq: Zmq) {
