@@ -1,10 +1,13 @@
 //! Messages between scripts and clients of ZeroMQ.
 
+use std::net::TcpListener;
+
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::host::{Host, Moonport};
-use crate::key::{ANNA, BERT};
+use crate::key::{ANNA, BERT, CLEO};
+use crate::repository::root;
 use crate::zmq::{Zmq, at, credentials, with_each_libzmq};
 
 with_each_libzmq!(
@@ -21,7 +24,9 @@ with_each_libzmq!(
     a_client_that_is_stopped_is_given_up,
     i12_a_script_that_is_killed_comes_back_to_its_clients,
     a_request_over_its_script_is_answered_by_the_next,
+    a_replier_that_answers_twice_hears_of_it,
     a_listener_that_is_deleted_leaves_its_clients,
+    the_example_carries_reports_and_orders,
 );
 
 /// Takes everybody who is proved, and gives every message back.
@@ -335,6 +340,21 @@ function client(source, status)
     zmq.echo("anna", json!(["", "moon"]));
 }
 
+fn a_replier_that_answers_twice_hears_of_it(mut zmq: Zmq) {
+    let twice = "
+function client(source, status)
+    if status.kind == 'failure' then print('failure', status.message) end
+    if status.message == 'twice' then moonport.send(source, 'one') end";
+    let script = echo("socket_type = 'rep'").replace("function client(source, status)", twice);
+    let mut host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "req", ANNA, &host, json!({}));
+    zmq.send("anna", json!(["twice"]));
+    assert_eq!(zmq.recv("anna"), json!(["one"]));
+    host.process.expect("it is not this socket's turn");
+    zmq.echo("anna", json!(["moon"]));
+}
+
 fn a_listener_that_is_deleted_leaves_its_clients(mut zmq: Zmq) {
     let mut host = fleet("");
     zmq.monitored("anna", ANNA, &host);
@@ -344,4 +364,43 @@ fn a_listener_that_is_deleted_leaves_its_clients(mut zmq: Zmq) {
     zmq.echo("anna", json!(["still here"]));
     zmq.send("anna", json!(["leave"]));
     zmq.ask(json!({"do": "events", "name": "anna", "until": "DISCONNECTED"}));
+}
+
+fn the_example_carries_reports_and_orders(mut zmq: Zmq) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let example = root().join("examples/fleet.lua");
+    let moonport = Moonport::new().file(example).word(&port.to_string());
+    let host = moonport.start();
+    host.key_accept("fleet,operators", ANNA);
+    host.key_accept("fleet", BERT);
+    host.key_accept("fleet", CLEO);
+    let to = format!("tcp://127.0.0.1:{port}");
+    zmq.connect("anna", "dealer", ANNA, &host, json!({"to": to}));
+    zmq.send("anna", json!(["who"]));
+    assert_eq!(zmq.recv("anna"), json!(["who"]));
+    // Cleo calls himself by a name that is taken.
+    let pump = json!({"to": to, "options": {"IDENTITY": "pump"}});
+    zmq.connect("bert", "dealer", BERT, &host, pump.clone());
+    zmq.send("bert", json!(["report", "dry"]));
+    assert_eq!(zmq.recv("anna"), json!(["report", "pump", "dry"]));
+    zmq.connect("cleo", "dealer", CLEO, &host, pump);
+    zmq.send("cleo", json!(["report", "wet"]));
+    let cleo = &CLEO.public().to_string()[..8];
+    assert_eq!(zmq.recv("anna"), json!(["report", cleo, "wet"]));
+    let mut names = ["pump", cleo];
+    names.sort();
+    zmq.send("anna", json!(["who"]));
+    assert_eq!(zmq.recv("anna"), json!(["who", names[0], names[1]]));
+    zmq.send("anna", json!(["order", "pump", "", "stop"]));
+    assert_eq!(zmq.recv("bert"), json!(["order", "", "stop"]));
+    assert_eq!(zmq.recv("anna"), json!(["sent", "pump"]));
+    // A machine gives no orders.
+    zmq.send("bert", json!(["order", cleo, "stop"]));
+    zmq.send("anna", json!(["order", "valve", "stop"]));
+    assert_eq!(zmq.recv("anna"), json!(["failed", "valve"]));
+    assert_eq!(zmq.ask(json!({"do": "has", "name": "cleo"})), false);
+    zmq.close("bert");
+    host.stop();
 }

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use crate::host::Moonport;
 use crate::key::{ANNA, BERT, CLEO, EVE};
-use crate::zmq::{Zmq, with_each_libzmq};
+use crate::zmq::{Zmq, credentials, with_each_libzmq};
 use crate::zmtp::{echo, fleet};
 
 with_each_libzmq!(
     i1_a_stranger_is_told_400_once_and_does_not_come_again,
     a_key_for_another_name_is_refused,
+    a_key_is_accepted_as_zeromq_writes_it,
     a_client_with_the_wrong_server_key_is_turned_away_and_told_nothing,
     keys_of_nothing_but_zeros_get_nowhere,
     clients_without_keys_are_turned_away,
@@ -45,6 +46,15 @@ fn a_key_for_another_name_is_refused(mut zmq: Zmq) {
     zmq.refused("bert");
     let said = host.process.terminate().text();
     assert!(!said.contains("segment_request"), "{said}");
+}
+
+fn a_key_is_accepted_as_zeromq_writes_it(mut zmq: Zmq) {
+    let host = fleet("");
+    let keys = credentials(EVE, &host);
+    let z85 = keys["public"].as_str().unwrap();
+    host.admin(["key", "accept", z85, "--scope", "fleet"]);
+    zmq.connect("eve", "dealer", EVE, &host, json!({}));
+    zmq.echo("eve", json!(["moon"]));
 }
 
 fn a_client_with_the_wrong_server_key_is_turned_away_and_told_nothing(mut zmq: Zmq) {
