@@ -161,11 +161,12 @@ def hasty(count, **how):
         close(f"hasty {number}")
 
 
-def close(name):
+def close(name, linger=0):
+    """Closes it; `linger` is how many milliseconds what has been sent may take to go out."""
     if name in monitors:
         sockets[name].disable_monitor()
         del monitors[name]
-    sockets.pop(name).close(0)
+    sockets.pop(name).close(linger)
 
 
 def version():

@@ -24,6 +24,9 @@ with_each_libzmq!(
     a_client_that_is_stopped_is_given_up,
     i12_a_script_that_is_killed_comes_back_to_its_clients,
     a_request_over_its_script_is_answered_by_the_next,
+    what_a_client_says_before_it_leaves_arrives,
+    what_a_script_says_before_it_hangs_up_arrives,
+    a_large_message_over_its_script_is_lost_alone,
     a_replier_that_answers_twice_hears_of_it,
     a_listener_that_is_deleted_leaves_its_clients,
     the_example_carries_reports_and_orders,
@@ -338,6 +341,78 @@ function client(source, status)
     host.kill_child("moonport-script");
     host.process.expect("adopted");
     zmq.echo("anna", json!(["", "moon"]));
+}
+
+/// More than may be under way to a script, and less than may be under way from it.
+const SOME: u32 = 5000;
+const FEW: u32 = 100;
+
+fn what_a_client_says_before_it_leaves_arrives(mut zmq: Zmq) {
+    let count = "
+local count = 0
+function client(source, status)
+    if status.kind == 'message' then count = count + 1 end
+    if status.kind == 'terminated' then print('in all', count) end";
+    let script = echo("socket_type = 'pull'").replace("function client(source, status)", count);
+    let mut host = Moonport::new()
+        .script(
+            "fleet",
+            &script.replace("elseif not moonport.send", "elseif not print"),
+        )
+        .start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "push", ANNA, &host, json!({}));
+    zmq.ask(json!({"do": "flood", "name": "anna", "count": SOME}));
+    zmq.ask(json!({"do": "close", "name": "anna", "linger": 30_000}));
+    host.process.expect(&format!("in all\t{SOME}"));
+}
+
+fn what_a_script_says_before_it_hangs_up_arrives(mut zmq: Zmq) {
+    let leaves = format!(
+        "
+function client(source, status)
+    if status.message == 'go' then
+        for number = 0, {FEW} - 1 do moonport.send(source, tostring(number)) end
+        delete_image(source)
+        return
+    end"
+    );
+    let script = echo("").replace("function client(source, status)", &leaves);
+    let host = Moonport::new().script("fleet", &script).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    zmq.send("anna", json!(["go"]));
+    zmq.ask(json!({"do": "drain", "name": "anna", "count": FEW}));
+}
+
+fn a_large_message_over_its_script_is_lost_alone(mut zmq: Zmq) {
+    let dies = "
+function client(source, status)
+    if status.message == 'die' then print('dying') while true do end end";
+    let script = echo("max_message = 4000000").replace("function client(source, status)", dies);
+    let mut host = Moonport::new().script("fleet", &(script + ADOPTS)).start();
+    host.key_accept("fleet", ANNA);
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    zmq.send("anna", json!(["die"]));
+    host.process.expect("dying");
+    // Longer than what may be under way, so that it is cut wherever it is.
+    for byte in 0..3 {
+        let part = json!({"size": 3_900_000 + u32::from(byte == 1), "byte": byte});
+        zmq.send("anna", json!([part]));
+    }
+    zmq.send("anna", json!(["last"]));
+    host.kill_child("moonport-script");
+    host.process.expect("adopted");
+    let mut sizes = Vec::new();
+    loop {
+        let came = zmq.recv("anna");
+        if came == json!(["last"]) {
+            break;
+        }
+        sizes.push(came[0]["size"].clone());
+    }
+    let whole = [json!(3_900_000), json!(3_900_001), json!(3_900_000)];
+    assert!(whole.ends_with(&sizes) && sizes.len() >= 2, "{sizes:?}");
 }
 
 fn a_replier_that_answers_twice_hears_of_it(mut zmq: Zmq) {
