@@ -5,6 +5,7 @@ Nothing here sleeps: what a command waits for either comes, or the command fails
 
 import hashlib
 import json
+import random
 import select
 import sys
 
@@ -139,6 +140,14 @@ def drain(name, count, ask_every=0):
             raise AssertionError(f"{came!r} instead of {number}")
 
 
+def echoed(name, sizes, seed):
+    """Sends parts of these sizes, of bytes that look random, and has to get the same back."""
+    parts = [random.Random(seed + size).randbytes(size) for size in sizes]
+    ready(sockets[name], zmq.POLLOUT).send_multipart(parts)
+    if ready(sockets[name], zmq.POLLIN).recv_multipart() != parts:
+        raise AssertionError(f"parts of {sizes} come back otherwise")
+
+
 def storm(count, at_once, **how):
     """Clients that come, are answered once, and go."""
     for first in range(0, count, at_once):
@@ -176,7 +185,7 @@ def version():
 COMMANDS = {
     function.__name__: function
     for function in (
-        close, connect, drain, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
+        close, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
         stop, storm, version,
     )
 }

@@ -12,6 +12,7 @@ use crate::zmq::{Zmq, at, credentials, with_each_libzmq};
 
 with_each_libzmq!(
     ten_megabytes_go_each_way,
+    parts_of_every_size_come_back_as_they_were,
     a_message_larger_than_allowed_ends_its_client_only,
     empty_parts_stay_where_they_are,
     a_message_has_as_many_parts_as_allowed_and_no_more,
@@ -80,6 +81,20 @@ fn ten_megabytes_go_each_way(mut zmq: Zmq) {
     assert_eq!(back[1]["size"], 10_000_000);
     let digest = "57d38c811e66bad1a1310fff86a094c04f0b9472b5c6176549a29a32cd8c8a53";
     assert_eq!(back[1]["sha256"], digest);
+}
+
+fn parts_of_every_size_come_back_as_they_were(mut zmq: Zmq) {
+    let host = fleet("");
+    zmq.connect("anna", "dealer", ANNA, &host, json!({}));
+    // Around where frames, boxes, pieces and buffers get another shape; the last is all that is allowed.
+    let edges = [0, 223, 255, 61_440, 65_536, 122_880, 262_144, 1_048_575];
+    let sizes = edges.iter().flat_map(|&size| [size - 1, size, size + 1]);
+    for size in sizes.filter(|&size: &i32| size >= 0) {
+        zmq.ask(json!({"do": "echoed", "name": "anna", "sizes": [size], "seed": 1}));
+    }
+    for sizes in [vec![61_440; 3], vec![0, 61_441, 0, 1, 0], vec![16_384; 64]] {
+        zmq.ask(json!({"do": "echoed", "name": "anna", "sizes": sizes, "seed": 2}));
+    }
 }
 
 fn a_message_larger_than_allowed_ends_its_client_only(mut zmq: Zmq) {
