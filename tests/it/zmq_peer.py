@@ -123,18 +123,15 @@ def seen(name):
     return titles
 
 
-def flood(name, count, prefix=()):
+def flood(name, count, first=0):
     """Sends numbers, as fast as they are taken."""
-    before = [to_part(part) for part in prefix]
-    for number in range(count):
-        ready(sockets[name], zmq.POLLOUT).send_multipart([*before, b"%d" % number])
+    for number in range(first, first + count):
+        ready(sockets[name], zmq.POLLOUT).send(b"%d" % number)
 
 
-def drain(name, count, ask_every=0):
-    """Receives so many numbers; before each row of them asks for the row."""
-    for number in range(count):
-        if ask_every and number % ask_every == 0:
-            sockets[name].send(b"%d" % ask_every)
+def drain(name, count, first=0):
+    """Receives so many numbers."""
+    for number in range(first, first + count):
         came = ready(sockets[name], zmq.POLLIN).recv()
         if came != b"%d" % number:
             raise AssertionError(f"{came!r} instead of {number}")
