@@ -529,8 +529,9 @@ impl Outgoing {
             self.bytes.clear();
             // Most peers are idle most of the time, and there may be many.
             self.bytes.shrink_to(IDLE_OUT);
-        } else if self.done >= MAX_OUT {
-            // One that always has something waiting would keep all that it ever had.
+        } else if self.done >= MAX_OUT.max(self.rest().len()) {
+            // One that always has something waiting would keep all that it ever had. What is moved is
+            // less than what was written, or a large message would be moved again and again.
             self.bytes.drain(..self.done);
             self.done = 0;
         }

@@ -47,6 +47,8 @@ pub(super) struct Session {
     last_words: String,
     /// The script has had the beginning of a message.
     begun: bool,
+    /// A script has gone with a request that it has not answered.
+    abandoned: bool,
     /// The backlog waits for room in the outbox, not for credit.
     held_up: bool,
 }
@@ -164,6 +166,7 @@ impl Session {
             opening: VecDeque::new(),
             assembly: Assembly::default(),
             begun: false,
+            abandoned: false,
             last_words: String::new(),
             held_up: false,
         }
@@ -398,6 +401,10 @@ impl Session {
 
     /// What the script wants done next; nothing before it has taken the client.
     pub(super) fn next(&mut self, script: &Outbox) -> Result<Option<Next>, Overrun> {
+        if std::mem::take(&mut self.abandoned) {
+            let abandon = Command::Zmtp(zmtp::Command::Abandon);
+            return Ok(Some(Next::Do(abandon)));
+        }
         while self.stage == Stage::Accepted {
             let Some((epoch, message)) = self.waiting.pop_front() else {
                 break;
@@ -615,6 +622,15 @@ impl Session {
             }
             _ => false,
         });
+        // A replier's client would wait for ever, and so would its next requests.
+        let waits = |message: &ToScript| matches!(message, ToScript::Piece { .. });
+        self.abandoned = matches!(
+            self.carries,
+            Carries::Messages {
+                socket: zmtp::SocketType::Rep,
+                ..
+            }
+        ) && !self.backlog.iter().any(waits);
         // Before what the old script still wanted, and the primary one first.
         for &channel in blocked.iter().rev() {
             let close = FromScript::Close {

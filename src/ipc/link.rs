@@ -83,14 +83,21 @@ pub fn pieces(parts: Vec<Vec<u8>>) -> impl Iterator<Item = (Vec<u8>, Ends)> {
         } else {
             Ends::Part
         };
-        let mut rest = Some(part);
+        let (mut part, mut done) = (Some(part), 0);
         std::iter::from_fn(move || {
-            let mut piece = rest.take()?;
-            if piece.len() <= PIECE {
-                return Some((piece, end));
+            let rest = part.as_ref()?.get(done..)?;
+            match rest.split_at_checked(PIECE) {
+                Some((piece, more)) if !more.is_empty() => {
+                    done += PIECE;
+                    Some((piece.to_vec(), Ends::Nothing))
+                }
+                _ if done > 0 => {
+                    let last = rest.to_vec();
+                    part = None;
+                    Some((last, end))
+                }
+                _ => part.take().map(|whole| (whole, end)),
             }
-            rest = Some(piece.split_off(PIECE));
-            Some((piece, Ends::Nothing))
         })
     })
 }
@@ -323,6 +330,13 @@ mod tests {
                 prop_assert_eq!(whole.as_ref(), Some(&message));
             }
         }
+    }
+
+    #[test]
+    fn pieces_hold_no_more_memory_than_their_message() {
+        let message = vec![vec![0; 10_000_000]; 2];
+        let held: usize = pieces(message).map(|(piece, _)| piece.capacity()).sum();
+        assert_eq!(held, 20_000_000);
     }
 
     #[test]

@@ -89,6 +89,20 @@ fn i10_output_that_never_runs_dry_keeps_nothing_that_is_written() {
 }
 
 #[test]
+fn i10_a_large_message_is_not_moved_with_each_write() {
+    let mut out = Outgoing::default();
+    out.end().resize(100 * MAX_OUT, 0);
+    let mut moved = 0;
+    while !out.rest().is_empty() {
+        out.advance(MAX_OUT / 4);
+        if out.done == 0 {
+            moved += out.rest().len();
+        }
+    }
+    assert!(moved <= 100 * MAX_OUT, "{moved}");
+}
+
+#[test]
 fn i3_a_refusal_is_told_at_the_next_multiple_whenever_it_is_known() {
     let heard = now();
     let after = |known: u64| {

@@ -171,6 +171,15 @@ impl Pattern {
         }
     }
 
+    /// The application will not answer the request that it has.
+    pub(super) fn abandon(&mut self, out: &mut Outbox) {
+        if let Self::Rep(rep) = self
+            && rep.envelope.take().is_some()
+        {
+            rep.next(out);
+        }
+    }
+
     /// Whether the peer has to wait with more.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Rep(rep) if rep.waiting.len() > WAITING || rep.bytes > WAITING_BYTES)

@@ -150,6 +150,7 @@ impl Session {
                     self.tell(Wire::Cancel(&topic), 0, &topic, out)?;
                 }
             }
+            Command::Abandon => self.pattern.abandon(out),
             Command::Accept => return Err(Violation::OutOfTurn),
             Command::Close => return Ok(false),
         }
