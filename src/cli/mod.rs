@@ -20,6 +20,7 @@ mod hostkeys;
 mod invite;
 mod key;
 mod known;
+mod link;
 mod moment;
 mod named;
 mod output;

@@ -1,28 +1,42 @@
-//! A connection and its protocol machine, driven together; the key room is answered on the spot.
+//! A connection and its protocol machine, driven together; the machine's questions are answered on
+//! the spot.
 
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use identity::{PublicKey, Reference};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use identity::PublicKey;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::sleep_until;
 
-use super::random::Random;
-use crate::wire::a12::keyroom::{self, Claim};
-use crate::wire::a12::{Answer, Ask, Command, Event, Initiator, InitiatorConfig};
-use crate::wire::crypto::SecretKey;
-use crate::wire::{Error, Input, Output, Protocol, Violation};
+use crate::wire::{Error, Input, Output, Protocol};
 
-/// The client's end of a connection to a host.
-#[derive(Debug)]
-pub(super) struct Link {
-    stream: TcpStream,
-    machine: Initiator<Random>,
-    keys: Keys,
-    events: VecDeque<Event>,
+/// Who answers a machine's questions.
+pub(super) trait KeyRoom {
+    /// Whose.
+    type Machine: Protocol;
+
+    /// Answers, or ends the connection.
+    fn answer(
+        &mut self,
+        ask: <Self::Machine as Protocol>::Ask,
+    ) -> Result<<Self::Machine as Protocol>::Answer, End>;
+}
+
+type Event<K> = <<K as KeyRoom>::Machine as Protocol>::Event;
+type Answer<K> = <<K as KeyRoom>::Machine as Protocol>::Answer;
+type Command<K> = <<K as KeyRoom>::Machine as Protocol>::Command;
+
+/// One end of a connection.
+pub(super) struct Link<K: KeyRoom, S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    machine: K::Machine,
+    keys: K,
+    events: VecDeque<Event<K>>,
+    /// What is read into.
+    chunk: Vec<u8>,
     /// What is to be sent.
     out: Vec<u8>,
     deadline: Option<Instant>,
@@ -37,26 +51,6 @@ enum Closing {
     No,
     Wanted,
     Done,
-}
-
-/// Our private key, and what is expected of the server's.
-#[derive(Debug)]
-pub(super) struct Keys {
-    pub(super) own: SecretKey,
-    pub(super) expected: Expected,
-    /// The key that the server claims, once it has.
-    pub(super) server: Option<PublicKey>,
-}
-
-/// Which key a server may have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Expected {
-    /// It does not matter.
-    Anybody,
-    /// Nothing is known: it is to be shown to somebody.
-    Unknown,
-    /// One of these.
-    OneOf(Vec<PublicKey>),
 }
 
 /// Why there are no more events.
@@ -74,19 +68,17 @@ pub(super) enum End {
     Io(io::Error),
 }
 
-impl Link {
-    /// The connection has been made; the handshake begins with [`next`](Self::next).
-    pub(super) fn new(
-        stream: TcpStream,
-        config: InitiatorConfig,
-        random: Random,
-        keys: Keys,
-    ) -> Self {
+impl<K: KeyRoom, S: AsyncRead + AsyncWrite> Link<K, S> {
+    /// The connection has been made; what is to be said begins with [`next`](Self::next).
+    pub(super) fn new(stream: S, machine: K::Machine, keys: K) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
         Self {
-            stream,
-            machine: Initiator::new(config, Instant::now(), random),
+            reader,
+            writer,
+            machine,
             keys,
             events: VecDeque::new(),
+            chunk: vec![0; CHUNK],
             out: Vec::new(),
             deadline: None,
             closing: Closing::No,
@@ -94,18 +86,16 @@ impl Link {
         }
     }
 
-    /// The key that the server claims, once it has; [`Event::Proved`] says that it holds it.
-    pub(super) fn server(&self) -> Option<PublicKey> {
-        self.keys.server
+    pub(super) fn machine(&self) -> &K::Machine {
+        &self.machine
     }
 
-    /// What both sides can call this attempt.
-    pub(super) fn reference(&self) -> Reference {
-        self.machine.reference()
+    pub(super) fn keys(&self) -> &K {
+        &self.keys
     }
 
     /// Wants something done. What is to be sent for it goes out with [`next`](Self::next).
-    pub(super) fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command<K>) {
         self.handle(Input::Command(command));
     }
 
@@ -123,7 +113,7 @@ impl Link {
 
     /// Waits for the next event, and sends what is to be sent meanwhile. Cancel-safe. Not to be
     /// called again after an end.
-    pub(super) async fn next(&mut self) -> Result<Event, End> {
+    pub(super) async fn next(&mut self) -> Result<Event<K>, End> {
         loop {
             self.drain();
             if let Some(event) = self.events.pop_front() {
@@ -135,20 +125,16 @@ impl Link {
             if self.closing == Closing::Wanted && self.out.is_empty() {
                 self.closing = Closing::Done;
                 // If that fails, the connection is gone, which reading finds out.
-                let _ = self.stream.shutdown().await;
+                let _ = self.writer.shutdown().await;
             }
             let room = self.machine.room();
             // What comes after our goodbye is read only to see the end of it.
             let listens = room > 0 || self.closing == Closing::Done;
+            let wanted = if room == 0 { CHUNK } else { room.min(CHUNK) };
+            let chunk = self.chunk.get_mut(..wanted).unwrap_or_default();
             tokio::select! {
-                ready = self.stream.readable(), if listens => match ready {
-                    Ok(()) => self.read(room),
-                    Err(error) => self.end = Some(End::Io(error)),
-                },
-                ready = self.stream.writable(), if !self.out.is_empty() => match ready {
-                    Ok(()) => self.write(),
-                    Err(error) => self.end = Some(End::Io(error)),
-                },
+                read = self.reader.read(chunk), if listens => self.has_read(read, room),
+                sent = self.writer.write(&self.out), if !self.out.is_empty() => self.has_sent(sent),
                 () = passed(self.deadline) => self.handle(Input::Timeout),
             }
         }
@@ -169,57 +155,35 @@ impl Link {
         }
     }
 
-    fn handle(&mut self, input: Input<'_, Answer, Command>) {
+    fn handle(&mut self, input: Input<'_, Answer<K>, Command<K>>) {
         if let Err(error) = self.machine.handle(Instant::now(), input) {
             self.end.get_or_insert(End::Broken(error));
         }
     }
 
-    fn read(&mut self, room: usize) {
-        let wanted = if room == 0 { CHUNK } else { room.min(CHUNK) };
-        let mut bytes = vec![0; wanted];
-        match self.stream.try_read(&mut bytes) {
+    fn has_read(&mut self, read: io::Result<usize>, room: usize) {
+        match read {
             Ok(0) => {
                 // An end in the middle of something is an end all the same.
                 self.end = Some(End::Closed);
                 self.handle(Input::Eof);
             }
             Ok(_) if room == 0 => {}
-            Ok(read) => self.handle(Input::Bytes(bytes.get(..read).unwrap_or_default())),
+            Ok(read) => {
+                let chunk = std::mem::take(&mut self.chunk);
+                self.handle(Input::Bytes(chunk.get(..read).unwrap_or_default()));
+                self.chunk = chunk;
+            }
             Err(error) => self.end = ended(error),
         }
     }
 
-    fn write(&mut self) {
-        match self.stream.try_write(&self.out) {
+    fn has_sent(&mut self, sent: io::Result<usize>) {
+        match sent {
             Ok(sent) => drop(self.out.drain(..sent)),
             // What the other side has said before it closed is still to be read.
             Err(error) if is_closed(&error) => self.out.clear(),
             Err(error) => self.end = ended(error),
-        }
-    }
-}
-
-impl Keys {
-    /// What the key room of a client says.
-    fn answer(&mut self, ask: Ask) -> Result<Answer, End> {
-        let violation = |violation| End::Broken(Error::Proto(violation));
-        match ask {
-            Ask::Server(hello) => {
-                let claim = Claim::parse(&hello).map_err(violation)?;
-                let key = *claim.key();
-                match &self.expected {
-                    Expected::Anybody => self.server = Some(key),
-                    Expected::Unknown => return Err(End::Unknown(key)),
-                    Expected::OneOf(keys) if !keys.contains(&key) => return Err(End::Other(key)),
-                    Expected::OneOf(_) => self.server = Some(key),
-                }
-                Ok(Answer::Session(claim.session(&self.own)))
-            }
-            Ask::Ratchet(rekey) => keyroom::ratchet(&self.own, &rekey)
-                .map(Answer::Ratchet)
-                .map_err(violation),
-            Ask::Claim { .. } | Ask::Proof(_) => Err(violation(Violation::OutOfTurn)),
         }
     }
 }
