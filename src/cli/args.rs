@@ -92,6 +92,7 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    Zap(Zap),
     /// What happened: every change and who made it, who came and who was refused
     #[command(subcommand)]
     Audit(Audit),
@@ -569,6 +570,17 @@ mod tests {
         assert_eq!((open.count, open.lasts), (1, Duration::from_secs(600)));
         assert!(parse("moonport window open hello --count 0").is_err());
         assert!(parse("moonport window open hello --for 0").is_err());
+        assert!(parse("moonport window open hello --without-secret --json").is_ok());
+        for secret in [
+            "--generate",
+            "--ask-secret",
+            "--secret-fd 3",
+            "--qr",
+            "--host h",
+        ] {
+            let line = format!("moonport window open hello --without-secret {secret}");
+            assert_eq!(parse(&line).unwrap_err(), ErrorKind::ArgumentConflict);
+        }
         assert!(parse("moonport window open *").is_err());
     }
 

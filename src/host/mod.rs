@@ -17,6 +17,7 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
+//! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
 //! | `probe` | what a sandbox denies on this system |
 //! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
@@ -25,6 +26,7 @@ mod admit;
 mod child;
 mod clock;
 pub mod control;
+mod doorman;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -59,6 +61,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use doorman::{Caller, Doorman, admit};
 pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
@@ -198,6 +201,7 @@ struct Host {
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
     sessions: Roll,
+    doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
     clock: Clock,
@@ -252,6 +256,7 @@ impl Host {
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),
             sessions: Roll::default(),
+            doorman: Doorman::default(),
             blind: false,
             clock,
             windows: windows::Windows::default(),

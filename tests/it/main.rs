@@ -41,3 +41,6 @@ mod streams;
 mod users;
 mod walls;
 mod windows;
+mod zap;
+mod zeromq;
+mod zmtp_connect;

@@ -20,6 +20,9 @@ use crate::cli::{duration, qr, secret};
 
 pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), Failure> {
     let mut admin = Admin::open(state)?;
+    if open.without_secret {
+        return open_to_all(open, &mut admin, out).await;
+    }
     let place = match open.host {
         Some(ref address) => Place::Known(address.clone()),
         None => guess(&mut admin, &open.name).await?,
@@ -90,6 +93,32 @@ pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), F
             out.line(qr::code(invite.line().as_bytes())?)
         }
         _ => Ok(()),
+    }
+}
+
+/// Opens a window that asks for no secret: there is nothing to hand over, and something to warn of.
+async fn open_to_all(open: Open, admin: &mut Admin, out: &Output) -> Result<(), Failure> {
+    let (count_text, lasts) = (count(open.count, "key"), duration::text(open.lasts));
+    // It has one all the same, which nobody is told.
+    let secret = secret::generate()?;
+    let window = admin
+        .open_window(OpenWindow {
+            origin: Origin::WithoutSecret,
+            label: open.label,
+            ..wanted(open.name, secret, false, open.count, open.lasts)?
+        })
+        .await?;
+    tell(format_args!(
+        "moonport: whoever comes by zmtp now gets in at {}, and is known from then on: the next {count_text}, \
+         whoever's they are",
+        window.name
+    ));
+    match open.json {
+        true => out.json(&Shown::of(&window)),
+        false => out.line(format_args!(
+            "{} is open without a secret for {count_text} and {lasts}",
+            called(&window)
+        )),
     }
 }
 
