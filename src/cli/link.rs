@@ -115,29 +115,38 @@ impl<K: KeyRoom, S: AsyncRead + AsyncWrite> Link<K, S> {
     /// called again after an end.
     pub(super) async fn next(&mut self) -> Result<Event<K>, End> {
         loop {
-            self.drain();
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.step().await? {
                 return Ok(event);
             }
-            if let Some(end) = self.end.take() {
-                return Err(end);
-            }
-            if self.closing == Closing::Wanted && self.out.is_empty() {
-                self.closing = Closing::Done;
-                // If that fails, the connection is gone, which reading finds out.
-                let _ = self.writer.shutdown().await;
-            }
-            let room = self.machine.room();
-            // What comes after our goodbye is read only to see the end of it.
-            let listens = room > 0 || self.closing == Closing::Done;
-            let wanted = if room == 0 { CHUNK } else { room.min(CHUNK) };
-            let chunk = self.chunk.get_mut(..wanted).unwrap_or_default();
-            tokio::select! {
-                read = self.reader.read(chunk), if listens => self.has_read(read, room),
-                sent = self.writer.write(&self.out), if !self.out.is_empty() => self.has_sent(sent),
-                () = passed(self.deadline) => self.handle(Input::Timeout),
-            }
         }
+    }
+
+    /// The next event, or `None` after something else has happened: the machine may think otherwise
+    /// now. Like [`next`](Self::next) in all else.
+    pub(super) async fn step(&mut self) -> Result<Option<Event<K>>, End> {
+        self.drain();
+        if let Some(event) = self.events.pop_front() {
+            return Ok(Some(event));
+        }
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
+        if self.closing == Closing::Wanted && self.out.is_empty() {
+            self.closing = Closing::Done;
+            // If that fails, the connection is gone, which reading finds out.
+            let _ = self.writer.shutdown().await;
+        }
+        let room = self.machine.room();
+        // What comes after our goodbye is read only to see the end of it.
+        let listens = room > 0 || self.closing == Closing::Done;
+        let wanted = if room == 0 { CHUNK } else { room.min(CHUNK) };
+        let chunk = self.chunk.get_mut(..wanted).unwrap_or_default();
+        tokio::select! {
+            read = self.reader.read(chunk), if listens => self.has_read(read, room),
+            sent = self.writer.write(&self.out), if !self.out.is_empty() => self.has_sent(sent),
+            () = passed(self.deadline) => self.handle(Input::Timeout),
+        }
+        Ok(None)
     }
 
     /// Takes all that the machine has.

@@ -169,3 +169,103 @@ impl Host {
 
 /// Stands for the number of a session that is none of this host's.
 const ELSEWHERE: u64 = 0;
+
+#[cfg(test)]
+mod tests {
+    use identity::Secret;
+    use keystore::{Denied, Memory, OpenWindow, Scope};
+
+    use super::*;
+
+    const NOW: Now = Now {
+        wall_ms: 1_000_000,
+        boot_ms: 1000,
+        boot: [1; 16],
+    };
+
+    fn key(byte: u8) -> PublicKey {
+        PublicKey::parse(&[byte; 32]).unwrap()
+    }
+
+    fn lab() -> Name {
+        Name::parse("lab").unwrap()
+    }
+
+    fn store(changes: &[Change]) -> Memory {
+        let mut store = Memory::new();
+        store.apply(NOW, &Actor::Host, changes).unwrap();
+        store
+    }
+
+    fn window(id: u64, origin: Origin) -> Change {
+        Change::OpenWindow(OpenWindow {
+            id: WindowId(id),
+            name: lab(),
+            secret: Secret::parse(b"0123456789abcdef").unwrap(),
+            human: false,
+            count: 1,
+            lasts_ms: 60_000,
+            origin,
+            label: None,
+        })
+    }
+
+    fn accept(byte: u8, name: &str) -> Change {
+        Change::Accept {
+            key: key(byte),
+            scope: Scope::Name(name.parse().unwrap()),
+            label: None,
+            imported: false,
+        }
+    }
+
+    /// The window that let it in, if it came in.
+    fn comes(store: &mut Memory, byte: u8) -> Result<Option<WindowId>, Reason> {
+        let came = admit(store, NOW, &lab(), &key(byte)).unwrap();
+        came.map(|admitted| admitted.window)
+    }
+
+    #[test]
+    fn an_accepted_key_comes_in_and_others_do_not() {
+        let mut store = store(&[accept(7, "lab"), accept(8, "chat")]);
+        assert_eq!(comes(&mut store, 7), Ok(None));
+        assert_eq!(comes(&mut store, 8), Err(Denied::OutOfScope.into()));
+        assert_eq!(comes(&mut store, 9), Err(Reason::UnknownKey));
+    }
+
+    #[test]
+    fn only_a_window_without_a_secret_lets_a_stranger_in_and_only_so_many() {
+        let mut store = store(&[window(1, Origin::Admin)]);
+        assert_eq!(comes(&mut store, 7), Err(Reason::UnknownKey));
+        let open = window(2, Origin::WithoutSecret);
+        store.apply(NOW, &Actor::Host, &[open]).unwrap();
+        assert_eq!(comes(&mut store, 7), Ok(Some(WindowId(2))));
+        assert_eq!(comes(&mut store, 8), Err(Reason::UnknownKey));
+        // It is known now.
+        assert_eq!(comes(&mut store, 7), Ok(None));
+    }
+
+    #[test]
+    fn no_window_lets_a_banned_key_in() {
+        let ban = Change::Ban { key: key(7) };
+        let mut store = store(&[ban, window(1, Origin::WithoutSecret)]);
+        assert_eq!(comes(&mut store, 7), Err(Reason::Banned));
+        assert_eq!(comes(&mut store, 8), Ok(Some(WindowId(1))));
+    }
+
+    #[test]
+    fn i7_refusals_without_end_are_counted_and_not_written_one_by_one() {
+        let mut doorman = Doorman::default();
+        let mut noted = 0;
+        for _ in 0..1000 {
+            let caller = Caller {
+                name: lab(),
+                key: key(7),
+                from: "192.0.2.1:0".parse().unwrap(),
+            };
+            let refused = Err(Reason::UnknownKey);
+            noted += u32::from(doorman.note(caller, &refused).is_some());
+        }
+        assert!((1..=100).contains(&noted), "{noted}");
+    }
+}

@@ -23,6 +23,8 @@ pub(super) struct Input {
     /// Lines are arrays of parts.
     parts: bool,
     state: State,
+    /// What has been read, and waits to be sent.
+    ahead: Option<Message>,
 }
 
 #[derive(Debug)]
@@ -38,15 +40,27 @@ impl Input {
         Self {
             parts,
             state: State::Untouched,
+            ahead: None,
         }
     }
 
+    /// Whether all has been read and taken.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
+        matches!(self.state, State::Over) && self.ahead.is_none()
     }
 
-    /// The next message; `None` at the end. What is no message is the end, too. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Option<Message>, Failure> {
+    /// Whether something is to be read: no more than one message is held.
+    pub(super) fn wants(&self) -> bool {
+        !matches!(self.state, State::Over) && self.ahead.is_none()
+    }
+
+    /// The message that has been read, if it may be sent.
+    pub(super) fn take_if(&mut self, may: bool) -> Option<Message> {
+        self.ahead.take_if(|_| may)
+    }
+
+    /// Reads the next message. What is no message is the end, too. Cancel-safe.
+    pub(super) async fn read(&mut self) -> Result<(), Failure> {
         if let State::Untouched = self.state {
             let parts = self.parts;
             let lines = lines::ahead(move || Messages {
@@ -63,7 +77,8 @@ impl Input {
         if !matches!(next, Ok(Some(_))) {
             self.state = State::Over;
         }
-        next
+        self.ahead = next?;
+        Ok(())
     }
 }
 

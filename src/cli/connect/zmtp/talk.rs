@@ -38,8 +38,8 @@ pub(super) struct Talk<'a, 'c> {
     place: &'a Place,
     kind: SocketType,
     ready: bool,
-    /// REQ: a request has gone out that is not answered.
-    asked: bool,
+    /// REQ: how many requests have no reply yet that was heard of.
+    asked: u32,
     /// When to leave, once everything is said: the last words may be answered.
     quiet: Option<Instant>,
     /// When to stop waiting for the other side, once we are leaving.
@@ -60,7 +60,7 @@ impl<'a, 'c> Talk<'a, 'c> {
             client,
             place,
             ready: false,
-            asked: false,
+            asked: 0,
             quiet: None,
             leaving: None,
             failure: None,
@@ -71,36 +71,45 @@ impl<'a, 'c> Talk<'a, 'c> {
     pub(super) async fn run(mut self) -> Result<Ended, Failure> {
         loop {
             self.look_for_the_end();
-            // Lines are taken as fast as they can be sent, and not before somebody wants them.
-            let speaks = self.leaving.is_none()
-                && self.link.machine().may_send()
-                && self.link.waiting() < BUSY
-                && !self.client.input.is_over();
+            self.speak();
+            let reads = self.ready && self.leaving.is_none() && self.kind.sends();
             tokio::select! {
-                event = self.link.next() => match event {
-                    Ok(event) => self.hear(event)?,
+                event = self.link.step() => match event {
+                    Ok(Some(event)) => self.hear(event)?,
+                    Ok(None) => {}
                     Err(end) => return self.ended(end),
                 },
-                message = self.client.input.next(), if speaks => match message {
-                    Ok(Some(message)) => {
-                        self.asked = self.kind == SocketType::Req;
-                        self.link.command(Command::Send(message));
+                read = self.client.input.read(), if reads && self.client.input.wants() => {
+                    self.failure = read.err();
+                    if self.client.input.is_over() {
+                        self.note("standard input has ended");
                     }
-                    Ok(None) => self.note("standard input has ended"),
-                    Err(failure) => {
-                        self.failure = Some(failure);
-                        self.leave();
-                    }
-                },
+                }
                 () = passed(self.quiet), if self.leaving.is_none() => self.leave(),
                 () = passed(self.leaving) => return self.left(),
             }
         }
     }
 
+    /// Lines are sent as fast as they can be, and not before somebody wants them.
+    fn speak(&mut self) {
+        let may =
+            self.leaving.is_none() && self.link.machine().may_send() && self.link.waiting() < BUSY;
+        if let Some(message) = self.client.input.take_if(may) {
+            self.asked += u32::from(self.kind == SocketType::Req);
+            self.link.command(Command::Send(message));
+        }
+    }
+
     /// Leaves when everything is said.
     fn look_for_the_end(&mut self) {
-        if !self.is_all_said() || self.leaving.is_some() {
+        if self.leaving.is_some() {
+            return;
+        }
+        if self.failure.is_some() {
+            return self.leave();
+        }
+        if !self.is_all_said() {
             return;
         }
         match self.kind {
@@ -115,7 +124,7 @@ impl<'a, 'c> Talk<'a, 'c> {
     fn is_all_said(&self) -> bool {
         self.ready
             && self.client.input.is_over()
-            && !self.asked
+            && self.asked == 0
             && !self.client.args.stay
             && !matches!(
                 self.kind,
@@ -147,7 +156,7 @@ impl<'a, 'c> Talk<'a, 'c> {
                 Ok(())
             }
             Event::Message(message) => {
-                self.asked = false;
+                self.asked = self.asked.saturating_sub(1);
                 self.quiet = self.quiet.map(|_| Instant::now() + QUIET);
                 self.print(message)
             }
@@ -192,12 +201,12 @@ impl<'a, 'c> Talk<'a, 'c> {
                 was_ready: self.ready,
             }))
         };
-        if self.asked {
+        if self.asked > 0 {
             // Nobody knows what became of it, so it is not sent again.
             tell(format_args!("moonport: {address}: a request is lost"));
         }
         match end {
-            _ if self.asked && self.client.input.is_over() => Err(because(
+            _ if self.asked > 0 && self.client.input.is_over() => Err(because(
                 Exit::Failed,
                 "the connection ended before the reply came".to_owned(),
             )),
@@ -207,8 +216,8 @@ impl<'a, 'c> Talk<'a, 'c> {
             End::Closed => lost(
                 Exit::Refused,
                 &format!(
-                    "closed by the other side before we were let in: it has another key than {key}, or its \
-                     socket does not go with ours, a {}",
+                    "closed by the other side before we were let in: it has another key than {key}, its \
+                     socket does not go with ours, a {}, or it does not speak CURVE",
                     self.kind
                 ),
             ),
