@@ -201,7 +201,7 @@ mod tests {
         Change::OpenWindow(OpenWindow {
             id: WindowId(id),
             name: lab(),
-            secret: Secret::parse(b"0123456789abcdef").unwrap(),
+            secret: Secret::parse(format!("0123456789abcdef{id}").as_bytes()).unwrap(),
             human: false,
             count: 1,
             lasts_ms: 60_000,
