@@ -20,6 +20,7 @@ pub(crate) fn word(text: &str) {
             assert_eq!(again, address);
         }
         Ok(Server::Tag(tag)) => assert_eq!(text.strip_prefix('@'), Some(tag.as_str())),
+        Ok(Server::Zmtp(_)) => assert!(text.starts_with("zmtp://")),
         // It is told to a person.
         Err(error) => drop(error.to_string()),
     }

@@ -20,6 +20,7 @@ mod hostkeys;
 mod invite;
 mod key;
 mod known;
+mod link;
 mod moment;
 mod named;
 mod output;
@@ -33,6 +34,7 @@ mod status;
 mod terminal;
 mod users;
 mod window;
+mod zap;
 
 use std::future::Future;
 use std::io;
@@ -73,6 +75,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Zap(args) => wait(zap::run(args, &state_dir(global)?, &out)),
         Command::Audit(audit) => wait(audit::run(audit, &state_dir(global)?, &out)),
         Command::Explain(explain) => audit::explain(&explain, &state_dir(global)?, &out),
         Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),

@@ -109,6 +109,7 @@ pub(super) const SESSIONS: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(10 * 60);
 
 pub(super) use host::control::{snapshot, socket_path};
+pub(super) use host::{Caller, Doorman, admit};
 
 /// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
 /// for a host, which holds it as long as it runs.

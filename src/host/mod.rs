@@ -18,6 +18,7 @@
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
+//! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
 //! | `probe` | what a sandbox denies on this system |
 //! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
@@ -26,6 +27,7 @@ mod admit;
 mod child;
 mod clock;
 pub mod control;
+mod doorman;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -62,6 +64,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use doorman::{Caller, Doorman, admit};
 pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
@@ -209,6 +212,7 @@ struct Host {
     fronts: BTreeMap<FrontId, Front>,
     outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
     clock: Clock,
@@ -265,6 +269,7 @@ impl Host {
             fronts: BTreeMap::new(),
             outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            doorman: Doorman::default(),
             blind: false,
             clock,
             windows: windows::Windows::default(),

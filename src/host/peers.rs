@@ -209,12 +209,7 @@ impl Host {
                             Ok(_) => read_entry(keystore, now, &name, &key),
                             Err(error) => {
                                 tracing::warn!(%key, "not enrolled: {error}");
-                                Err(match error {
-                                    ApplyError::NotWelcome(denied) => denied.into(),
-                                    ApplyError::Standing(Standing::Banned) => Reason::Banned,
-                                    ApplyError::Store(_) => Reason::Keystore,
-                                    _ => Reason::WindowShut,
-                                })
+                                Err(not_enrolled(&error))
                             }
                         };
                         Box::new(move |host: &mut Self| host.committed(id, connection, entry))
@@ -375,7 +370,17 @@ fn read_entry(
     }
 }
 
-fn not_looked_up(error: &StoreError) -> Reason {
+/// Why a window does not let a key in after all.
+pub(super) fn not_enrolled(error: &ApplyError) -> Reason {
+    match error {
+        ApplyError::NotWelcome(denied) => (*denied).into(),
+        ApplyError::Standing(Standing::Banned) => Reason::Banned,
+        ApplyError::Store(_) => Reason::Keystore,
+        _ => Reason::WindowShut,
+    }
+}
+
+pub(super) fn not_looked_up(error: &StoreError) -> Reason {
     tracing::error!("cannot look a key up: {error}");
     Reason::Keystore
 }

@@ -308,7 +308,7 @@ impl Outgoing {
 }
 
 /// So many bytes of messages may wait for one peer, or one message that is larger.
-const MAX_HELD: usize = 16 << 20;
+const MAX_HELD: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

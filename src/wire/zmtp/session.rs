@@ -58,6 +58,10 @@ impl Session {
         if self.pattern.is_full() { 0 } else { READ }
     }
 
+    pub(super) fn may_send(&self) -> bool {
+        self.pattern.may_send()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pulse.deadline()
     }
