@@ -50,5 +50,6 @@ mod zmq;
 mod zmtp;
 mod zmtp_connect;
 mod zmtp_door;
+mod zmtp_outbound;
 mod zmtp_raw;
 mod zmtp_sockets;

@@ -8,6 +8,7 @@ import json
 import random
 import select
 import sys
+import threading
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -19,6 +20,45 @@ sockets = {}
 monitors = {}
 # What is sent again and again until somebody says stop.
 repeated = {}
+
+
+def refuse_all():
+    """Answers whoever asks who may come in (RFC 27): nobody."""
+    door = context.socket(zmq.REP)
+    door.bind("inproc://zeromq.zap.01")
+
+    def answer():
+        while True:
+            try:
+                version, request = door.recv_multipart()[:2]
+                door.send_multipart([version, request, b"400", b"no", b"", b""])
+            except zmq.ZMQError:
+                return
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+def bind(name, type, public, secret, to="tcp://127.0.0.1:*", refuses=False):
+    """A server with CURVE; says where it listens."""
+    if refuses:
+        refuse_all()
+    socket = context.socket(getattr(zmq, type.upper()))
+    socket.linger = 0
+    socket.curve_server = True
+    socket.curve_publickey = public.encode()
+    socket.curve_secretkey = secret.encode()
+    socket.zap_domain = b"test"
+    # One that has just been closed lets go of its port in its own time.
+    for _ in range(PATIENCE // 20):
+        try:
+            socket.bind(to)
+            break
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+            select.select([], [], [], 0.02)
+    sockets[name] = socket
+    return socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
 
 
 def to_part(told):
@@ -182,7 +222,7 @@ def version():
 COMMANDS = {
     function.__name__: function
     for function in (
-        close, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
+        bind, close, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
         stop, storm, version,
     )
 }

@@ -14,6 +14,7 @@ with_each_libzmq!(
     a_client_with_the_wrong_server_key_is_turned_away_and_told_nothing,
     keys_of_nothing_but_zeros_get_nowhere,
     clients_without_keys_are_turned_away,
+    clients_without_keys_come_in_where_that_is_said,
     i5_a_revoked_client_is_cut_and_then_refused,
     i4_a_client_whose_script_does_not_take_it_is_refused,
     i2_a_window_without_a_secret_lets_its_count_in,
@@ -95,6 +96,36 @@ fn clients_without_keys_are_turned_away(mut zmq: Zmq) {
     }
     let said = host.process.terminate().text();
     assert!(!said.contains("segment_request"), "{said}");
+}
+
+fn clients_without_keys_come_in_where_that_is_said(mut zmq: Zmq) {
+    let mut host = fleet("keyless = true");
+    for mechanism in ["null", "plain", "curve"] {
+        zmq.connect(
+            mechanism,
+            "dealer",
+            ANNA,
+            &host,
+            json!({"mechanism": mechanism}),
+        );
+        zmq.echo(mechanism, json!([mechanism]));
+    }
+    let sessions = host.json(["key", "sessions", "--json"]);
+    let keys: Vec<_> = sessions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["key"])
+        .collect();
+    let anna = json!(ANNA.public().to_string());
+    assert_eq!(keys, [&Value::Null, &Value::Null, &anna]);
+    // Revoking a key does not touch those that have none.
+    host.admin(["key", "revoke", &ANNA.public().to_string(), "--yes"]);
+    host.process.expect("terminated");
+    zmq.echo("null", json!(["still"]));
+    assert_eq!(host.keys(), [ANNA.public()]);
+    let said = host.process.terminate().text();
+    assert!(!said.contains("admin"), "a password is shown: {said}");
 }
 
 fn i5_a_revoked_client_is_cut_and_then_refused(mut zmq: Zmq) {
