@@ -67,6 +67,11 @@ fn all() -> Vec<Status> {
             parent: 5,
         },
         Status::Failure("no".into()),
+        Status::Connected,
+        Status::Disconnected {
+            why: "gone".into(),
+            retry_ms: 100.0,
+        },
         Status::Window {
             event: WindowEvent::Spent,
             left: 0,
