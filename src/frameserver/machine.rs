@@ -24,6 +24,11 @@ pub(super) enum Config {
         config: Arc<zmtp::ListenerConfig>,
         high_water: u32,
     },
+    /// Comes in datagrams, and has no machine here.
+    CurveCp {
+        extension: curvecp::Extension,
+        idle: Duration,
+    },
 }
 
 /// The host has said what it must not say.
@@ -55,6 +60,7 @@ impl Config {
                 }),
                 high_water,
             }),
+            Speaks::CurveCp { extension, idle } => Ok(Self::CurveCp { extension, idle }),
         }
     }
 
@@ -67,6 +73,7 @@ impl Config {
                 most: u32::try_from(config.socket.max_message).unwrap_or(u32::MAX),
                 high_water: *high_water,
             },
+            Self::CurveCp { .. } => Carries::Stream { writable: true },
         }
     }
 
@@ -80,7 +87,7 @@ impl Config {
                 });
                 Ok(())
             }
-            Self::Zmtp { .. } => Err(Rules),
+            Self::Zmtp { .. } | Self::CurveCp { .. } => Err(Rules),
         }
     }
 }
@@ -107,6 +114,14 @@ pub(super) enum Machine {
 pub(super) enum Command {
     A12(a12::Command),
     Zmtp(zmtp::Command),
+    /// The next bytes of our stream.
+    Write(Vec<u8>),
+    /// Our stream is complete.
+    Finish {
+        failed: bool,
+    },
+    /// Finish, and take no more.
+    Close,
 }
 
 /// What a peer did.
@@ -114,6 +129,12 @@ pub(super) enum Command {
 pub(super) enum Event {
     A12(a12::Event),
     Zmtp(zmtp::Event),
+    /// The next bytes of its stream.
+    Data(Vec<u8>),
+    /// Its stream is complete.
+    Finished {
+        failed: bool,
+    },
 }
 
 impl From<a12::Event> for Event {
@@ -123,9 +144,9 @@ impl From<a12::Event> for Event {
 }
 
 impl Machine {
-    /// The machine of a peer that has just connected.
-    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Self {
-        match config {
+    /// The machine of a peer that has just connected; `None` where nobody does.
+    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Option<Self> {
+        Some(match config {
             Config::A12(config) => {
                 let random = ChaCha20Rng::from_seed(seed);
                 let machine = a12::Listener::new(Arc::clone(config), now, random);
@@ -134,7 +155,8 @@ impl Machine {
             Config::Zmtp { config, .. } => {
                 Self::Zmtp(Box::new(zmtp::Listener::new(Arc::clone(config), now)))
             }
-        }
+            Config::CurveCp { .. } => return None,
+        })
     }
 
     /// What the peer can call this attempt.
@@ -205,7 +227,7 @@ impl Protocol for Machine {
             Self::A12(machine) => {
                 let input = translated(input, |command| match command {
                     Command::A12(command) => Ok(command),
-                    Command::Zmtp(_) => Err(OUT_OF_TURN),
+                    _ => Err(OUT_OF_TURN),
                 })?;
                 machine.handle(now, input)
             }
@@ -217,7 +239,7 @@ impl Protocol for Machine {
                     }
                     input => translated(input, |command| match command {
                         Command::Zmtp(command) => Ok(command),
-                        Command::A12(_) => Err(OUT_OF_TURN),
+                        _ => Err(OUT_OF_TURN),
                     })?,
                 };
                 machine.handle(now, input)

@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod canary;
 mod crowd;
+mod curvecp;
 mod docs;
 mod enrol;
 mod exchange;
