@@ -200,6 +200,12 @@ impl Session {
             Event::Zmtp(event) => self.event_zmtp(event),
             Event::Data(bytes) => {
                 let segment = self.segment(PRIMARY);
+                // What waits goes together: credit is for pieces, however small.
+                if let Some(ToScript::Piece { bytes: last, .. }) = self.backlog.back_mut()
+                    && last.len() + bytes.len() <= link::PIECE
+                {
+                    return last.extend(bytes);
+                }
                 let piece = |(bytes, _)| ToScript::Piece {
                     segment,
                     bytes,

@@ -15,10 +15,11 @@ use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, EVE, Key};
 use crate::process::{Ended, Process};
 
-/// Sends back what comes; to who begins with `D`, five million bytes.
+/// Sends back what comes; to who begins with `D` five million bytes, and to who begins with `U`
+/// nothing.
 const BOX: &str = r#"
-local function client(source, status)
-    local wanted, rest, ended = 0, "", false
+local function client()
+    local wanted, rest, ended, what = 0, "", false, nil
     local function push(source)
         while #rest > 0 or wanted > 0 do
             if rest == "" then
@@ -33,9 +34,11 @@ local function client(source, status)
     end
     return function(source, status)
         if status.kind == "data" then
-            if status.data:sub(1, 1) == "D" then
-                wanted = 5000000
-            elseif status.data:sub(1, 1) ~= "U" and not quiet then
+            if not what then
+                what = status.data:sub(1, 1)
+                wanted = what == "D" and 5000000 or 0
+            end
+            if what ~= "D" and what ~= "U" then
                 rest = rest .. status.data
             end
             push(source)
@@ -52,7 +55,7 @@ local function client(source, status)
 end
 
 listener = moonport.listen({
-    name = "box", interface = "curvecp://" .. ADDRESS, port = PORT, options = { OPTIONS },
+    name = "box", interface = "curvecp://" .. ADDRESS, port = PORT, OPTIONS
 }, function(source, status)
     print("listener", status.kind, status.last_words or status.message or "", status.anonymous)
     if status.kind == "segment_request" then
@@ -69,7 +72,10 @@ end
 
 fn has_tools() -> bool {
     let found = Command::new("sh")
-        .args(["-c", "command -v curvecpclient && command -v curvecpmessage"])
+        .args([
+            "-c",
+            "command -v curvecpclient && command -v curvecpmessage",
+        ])
         .output()
         .is_ok_and(|found| found.status.success());
     if !found {
@@ -78,6 +84,7 @@ fn has_tools() -> bool {
     found
 }
 
+/// With options of `moonport.listen`. Anna's key is accepted.
 fn host(options: &str) -> Host {
     let script = BOX.replace("OPTIONS", options);
     let host = Moonport::new().script("box", &script).start();
@@ -179,7 +186,9 @@ fn megabytes_come_through_whole_in_each_direction() {
     }
     let host = host("");
     let anna = Client::new(&host, ANNA);
-    let down = anna.run(60, "echo D >&7; exec 7>&-; cat <&6 | wc -c").wait();
+    let down = anna
+        .run(60, "echo D >&7; exec 7>&-; cat <&6 | wc -c")
+        .wait();
     assert!(well(&down).contains("5000000"), "{}", down.text());
     let up = "{ echo U; head -c 1000000 /dev/zero; } >&7; exec 7>&-; cat <&6; echo done";
     assert!(well(&anna.run(60, up).wait()).contains("done"));
@@ -214,7 +223,7 @@ fn a_server_may_have_another_name_than_its_listener() {
     if !has_tools() {
         return;
     }
-    let host = host("server_name = 'this.machine'");
+    let host = host("options = { server_name = 'this.machine' }");
     let name = "this.machine";
     let anna = Client::new(&host, ANNA);
     Client { name, ..anna }.echoes();
@@ -225,7 +234,7 @@ fn unknown_keys_come_in_where_a_listener_takes_them_and_are_not_enrolled() {
     if !has_tools() {
         return;
     }
-    let mut host = host("anonymous = true");
+    let mut host = host("options = { anonymous = true }");
     let keys = None;
     let anna = Client::new(&host, ANNA);
     Client { keys, ..anna }.echoes();
@@ -243,8 +252,7 @@ fn a_window_without_secret_enrols_the_next_key() {
     if !has_tools() {
         return;
     }
-    let host = host("");
-    host.admin(["window", "open", "box", "--without-secret", "--count", "1"]);
+    let host = host("window = { count = 1, without_secret = true }");
     Client::new(&host, BERT).echoes();
     assert_eq!(host.keys().len(), 2);
     Client::new(&host, EVE).is_refused();
@@ -276,7 +284,8 @@ fn clients_outlive_their_script_and_its_listener_comes_back() {
         return;
     }
     let mut host = host("");
-    let words = "echo one >&7; read line <&6; echo got $line; read go; echo two >&7; exec 7>&-; cat <&6";
+    let words =
+        "echo one >&7; read line <&6; echo got $line; read go; echo two >&7; exec 7>&-; cat <&6";
     let anna = Client::new(&host, ANNA);
     let mut first = anna.run(60, words);
     first.expect("got one");
