@@ -23,7 +23,7 @@ local function peer(body, carries)
 	s:host('{"Listening":{"listener":1,"addresses":[]}}')
 	s:turn()
 	s:host(
-		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
+		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"anonymous":false,"scheme":"Zmtp","zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
 			"[" .. string.rep("9,", 31) .. "9]",
 			carries or MESSAGES,
 			bytes("me")

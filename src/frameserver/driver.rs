@@ -78,15 +78,20 @@ impl Ticket {
         }
     }
 
-    /// That of a connection that comes from us.
-    pub(super) fn dialled(shared: Rc<Shared>, session: SessionId, server: SocketAddr) -> Self {
-        let mut ticket = Self::new(shared, ConnectionId(session.0), server);
+    /// That of a peer that is a session from the beginning.
+    pub(super) fn admitted(
+        shared: Rc<Shared>,
+        connection: ConnectionId,
+        source: SocketAddr,
+        session: SessionId,
+    ) -> Self {
+        let mut ticket = Self::new(shared, connection, source);
         ticket.session = Some(session);
         ticket
     }
 
     /// Tells the host, once.
-    fn tell(&mut self, why: Ended) {
+    pub(super) fn tell(&mut self, why: Ended) {
         if !std::mem::replace(&mut self.told, true) {
             self.shared.host.push(match self.session {
                 Some(session) => FromFrameserver::Gone { session, why },
@@ -149,7 +154,9 @@ pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Rece
     if getrandom::fill(&mut seed).is_err() {
         return;
     }
-    let mut peer = Peer::new(ticket, seed);
+    let Some(mut peer) = Peer::new(ticket, seed) else {
+        return;
+    };
     let end = peer.serve(&mut stream, &mut inbox).await;
     peer.finish(stream, &mut inbox, end).await;
 }
@@ -211,11 +218,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
+    fn new(ticket: Ticket, seed: [u8; 32]) -> Option<Self> {
         let shared = Rc::clone(&ticket.shared);
         let now = now();
         let config = shared.config.borrow();
-        let machine = Machine::new(&config, now, seed);
+        let machine = Machine::new(&config, now, seed)?;
         let dialled = ticket
             .session
             .map(|id| Session::dialled(id, config.carries(), &shared.script));
@@ -230,7 +237,7 @@ impl Peer {
             heard: now,
         };
         peer.drain(true);
-        peer
+        Some(peer)
     }
 
     /// Runs until something ends it.
@@ -568,7 +575,7 @@ async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
 }
 
 /// Waits until the peer is to end at once.
-async fn ended(inbox: &mut Receiver<ToPeer>) {
+pub(super) async fn ended(inbox: &mut Receiver<ToPeer>) {
     while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 

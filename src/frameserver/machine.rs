@@ -28,6 +28,11 @@ pub(super) enum Config {
         config: zmtp::InitiatorConfig,
         high_water: u32,
     },
+    /// Comes in datagrams, and has no machine here.
+    CurveCp {
+        extension: curvecp::Extension,
+        idle: Duration,
+    },
 }
 
 /// The host has said what it must not say.
@@ -71,6 +76,7 @@ impl Config {
                 },
                 high_water,
             }),
+            Speaks::CurveCp { extension, idle } => Ok(Self::CurveCp { extension, idle }),
         }
     }
 
@@ -85,6 +91,7 @@ impl Config {
             Self::A12(_) => Carries::Events,
             Self::Zmtp { config, high_water } => messages(&config.socket, *high_water),
             Self::ZmtpClient { config, high_water } => messages(&config.socket, *high_water),
+            Self::CurveCp { .. } => Carries::Stream { writable: true },
         }
     }
 
@@ -98,7 +105,7 @@ impl Config {
                 });
                 Ok(())
             }
-            Self::Zmtp { .. } | Self::ZmtpClient { .. } => Err(Rules),
+            Self::Zmtp { .. } | Self::ZmtpClient { .. } | Self::CurveCp { .. } => Err(Rules),
         }
     }
 }
@@ -134,6 +141,14 @@ pub(super) enum Machine {
 pub(super) enum Command {
     A12(a12::Command),
     Zmtp(zmtp::Command),
+    /// The next bytes of our stream.
+    Write(Vec<u8>),
+    /// Our stream is complete.
+    Finish {
+        failed: bool,
+    },
+    /// Finish, and take no more.
+    Close,
 }
 
 /// What a peer did.
@@ -141,6 +156,12 @@ pub(super) enum Command {
 pub(super) enum Event {
     A12(a12::Event),
     Zmtp(zmtp::Event),
+    /// The next bytes of its stream.
+    Data(Vec<u8>),
+    /// Its stream is complete.
+    Finished {
+        failed: bool,
+    },
 }
 
 impl From<a12::Event> for Event {
@@ -150,9 +171,9 @@ impl From<a12::Event> for Event {
 }
 
 impl Machine {
-    /// The machine of a peer that has just connected.
-    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Self {
-        match config {
+    /// The machine of a peer that has just connected; `None` where nobody does.
+    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Option<Self> {
+        Some(match config {
             Config::A12(config) => {
                 let random = ChaCha20Rng::from_seed(seed);
                 let machine = a12::Listener::new(Arc::clone(config), now, random);
@@ -166,7 +187,8 @@ impl Machine {
                 let machine = zmtp::Initiator::new(config.clone(), now, &mut random);
                 Self::ZmtpClient(Box::new(machine))
             }
-        }
+            Config::CurveCp { .. } => return None,
+        })
     }
 
     /// What the peer can call this attempt.
@@ -238,7 +260,7 @@ impl Protocol for Machine {
             Self::A12(machine) => {
                 let input = translated(input, |command| match command {
                     Command::A12(command) => Ok(command),
-                    Command::Zmtp(_) => Err(OUT_OF_TURN),
+                    _ => Err(OUT_OF_TURN),
                 })?;
                 machine.handle(now, input)
             }
@@ -276,7 +298,7 @@ impl Protocol for Machine {
 fn of_zmtp(command: Command) -> Result<zmtp::Command, Error> {
     match command {
         Command::Zmtp(command) => Ok(command),
-        Command::A12(_) => Err(OUT_OF_TURN),
+        _ => Err(OUT_OF_TURN),
     }
 }
 

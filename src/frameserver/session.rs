@@ -45,6 +45,8 @@ pub(super) struct Session {
     /// The script's message of which not all pieces have come.
     assembly: Assembly,
     last_words: String,
+    /// The client's stream is complete, and how.
+    finished: Option<bool>,
     /// The script has had the beginning of a message.
     begun: bool,
     /// A script has gone with a request that it has not answered.
@@ -168,6 +170,7 @@ impl Session {
             begun: false,
             abandoned: false,
             last_words: String::new(),
+            finished: None,
             held_up: false,
         }
     }
@@ -220,6 +223,27 @@ impl Session {
         match event.into() {
             Event::A12(event) => self.event_a12(event),
             Event::Zmtp(event) => self.event_zmtp(event),
+            Event::Data(bytes) => {
+                let segment = self.segment(PRIMARY);
+                // What waits goes together: credit is for pieces, however small.
+                if let Some(ToScript::Piece { bytes: last, .. }) = self.backlog.back_mut()
+                    && last.len() + bytes.len() <= link::PIECE
+                {
+                    return last.extend(bytes);
+                }
+                let piece = |(bytes, _)| ToScript::Piece {
+                    segment,
+                    bytes,
+                    ends: Ends::Nothing,
+                };
+                self.backlog.extend(link::pieces(vec![bytes]).map(piece));
+            }
+            Event::Finished { failed } => {
+                self.finished = Some(failed);
+                let segment = self.segment(PRIMARY);
+                self.backlog
+                    .push_back(ToScript::Finished { segment, failed });
+            }
         }
     }
 
@@ -380,7 +404,7 @@ impl Session {
             FromScript::Close { segment, .. } if self.stage == Stage::Over => {
                 self.forget(segment.channel);
             }
-            FromScript::Open { .. } | FromScript::Close { .. } => {}
+            FromScript::Open { .. } | FromScript::Close { .. } | FromScript::Finish { .. } => {}
         }
         if self.stage == Stage::Over {
             return Ok(());
@@ -417,6 +441,7 @@ impl Session {
             let next = match self.carries {
                 Carries::Events => self.next_a12(current, channel, message),
                 Carries::Messages { most, .. } => self.next_message(current, most, message)?,
+                Carries::Stream { .. } => self.next_bytes(message),
             };
             match next {
                 Taken::Next(next) => return Ok(Some(next)),
@@ -464,10 +489,30 @@ impl Session {
                 return Taken::Next(Next::Do(Command::A12(close)));
             }
             FromScript::Piece { .. } => return Taken::Part,
-            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
-                return Taken::Nothing;
-            }
+            FromScript::Open { .. }
+            | FromScript::Finish { .. }
+            | FromScript::Credit { .. }
+            | FromScript::Flags { .. } => return Taken::Nothing,
         }))
+    }
+
+    /// What another script has written before is of the same stream.
+    fn next_bytes(&mut self, message: FromScript) -> Taken {
+        match message {
+            FromScript::Piece { bytes, .. } => Taken::Event(Command::Write(bytes)),
+            FromScript::Finish { failed, .. } => {
+                self.carries = Carries::Stream { writable: false };
+                Taken::Next(Next::Do(Command::Finish { failed }))
+            }
+            FromScript::Close { .. } => {
+                self.forget(PRIMARY);
+                Taken::Next(Next::Last(vec![Command::Close]))
+            }
+            FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
+            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
+                Taken::Nothing
+            }
+        }
     }
 
     fn next_message(
@@ -492,6 +537,7 @@ impl Session {
             }
             FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
             FromScript::Piece { .. }
+            | FromScript::Finish { .. }
             | FromScript::Open { .. }
             | FromScript::Credit { .. }
             | FromScript::Flags { .. } => Taken::Nothing,
@@ -570,7 +616,9 @@ impl Session {
                 }
             }
             if let Some(message) = self.backlog.pop_front() {
-                if let ToScript::Piece { ends, .. } = &message {
+                if let (ToScript::Piece { ends, .. }, Carries::Messages { .. }) =
+                    (&message, self.carries)
+                {
                     self.begun = *ends != Ends::Message;
                 }
                 script.push(message);
@@ -609,12 +657,25 @@ impl Session {
                 script.push(picture.resized(segment));
             }
         }
+        let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
+        if let Some(failed) = self.finished
+            && passes_on(PRIMARY)
+            && !self.backlog.iter().any(is_end)
+        {
+            let segment = SegmentId {
+                session: self.id,
+                channel: PRIMARY,
+            };
+            script.push(ToScript::Finished { segment, failed });
+        }
         // The rest concerns the old script's wishes or what Adopt has said. A message of which the
         // old script has had the beginning is lost with it.
         let begun = std::mem::take(&mut self.begun);
         let mut cut = begun;
         self.backlog.retain(|message| match message {
-            ToScript::Event { segment, .. } => passes_on(segment.channel),
+            ToScript::Event { segment, .. } | ToScript::Finished { segment, .. } => {
+                passes_on(segment.channel)
+            }
             ToScript::Piece { segment, ends, .. } => {
                 let kept = !cut;
                 cut &= *ends != Ends::Message;
@@ -687,6 +748,7 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
         FromScript::Target { segment, .. }
         | FromScript::Input { segment, .. }
         | FromScript::Piece { segment, .. }
+        | FromScript::Finish { segment, .. }
         | FromScript::Open {
             parent: segment, ..
         }
@@ -700,6 +762,7 @@ fn segment_of(message: &ToScript) -> SegmentId {
     match message {
         ToScript::Event { segment, .. }
         | ToScript::Piece { segment, .. }
+        | ToScript::Finished { segment, .. }
         | ToScript::Unsent { segment }
         | ToScript::Connected { segment }
         | ToScript::Resized { segment, .. }

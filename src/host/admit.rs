@@ -41,6 +41,8 @@ pub(super) enum Way {
     },
     /// By this window, which spends a slot.
     Window(WindowId),
+    /// It is not known, and stays so: the listener takes such.
+    Anonymous,
 }
 
 /// What is to be done next for a connection.
@@ -641,6 +643,30 @@ pub(super) fn which_way(
         (Err(_), Some(window)) if open => Ok(Way::Window(window.id)),
         (Err(denied), None) => Err(denied.into()),
         (Ok(_) | Err(_), _) => Err(Reason::WindowShut),
+    })
+}
+
+/// As [`which_way`], where the listener may also take keys that are not known. One that an admin has
+/// said no to is known.
+pub(super) fn which_way_or_anonymous(
+    keystore: &dyn Keystore,
+    now: Now,
+    name: &Name,
+    key: &PublicKey,
+    secret: Option<Use>,
+    anonymous: bool,
+) -> Result<Result<Way, Reason>, StoreError> {
+    let way = which_way(keystore, now, name, key, secret)?;
+    if !anonymous || secret.is_none() {
+        return Ok(way);
+    }
+    let unknown = matches!(
+        keystore.lookup(now, name, key)?,
+        Err(Denied::Unknown | Denied::OutOfScope)
+    );
+    Ok(match way {
+        Err(_) if unknown => Ok(Way::Anonymous),
+        way => way,
     })
 }
 

@@ -166,6 +166,7 @@ impl World {
             from: source(),
             since_ms: 0,
             expires_ms: None,
+            anonymous: false,
             stage: Stage::Taken,
         };
         world.host.sessions.enter(world.other, behaved);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use identity::{Name, PublicKey};
-use keystore::{Entry, Farewell, Now};
+use keystore::{Denied, Entry, Farewell, Now};
 
 use super::{FrontId, ScriptId};
 use crate::ipc::SessionId;
@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) since_ms: u64,
     /// When its key expires.
     pub(super) expires_ms: Option<u64>,
+    /// Its key need not be known, but must not be one that was said no to.
+    pub(super) anonymous: bool,
     pub(super) stage: Stage,
 }
 
@@ -53,7 +55,15 @@ impl Session {
 
     /// Whether it may go on if its key stands so.
     fn may_stay(&self, entry: Option<&Entry>, now: Now) -> bool {
-        self.key.is_none() || entry.is_some_and(|entry| entry.allows(&self.name, now, 0).is_ok())
+        let stands = match entry {
+            Some(entry) => entry.allows(&self.name, now, 0).map(drop),
+            None => Err(Denied::Unknown),
+        };
+        match stands {
+            Ok(()) => true,
+            Err(Denied::Unknown | Denied::OutOfScope) => self.anonymous || self.key.is_none(),
+            Err(_) => self.key.is_none(),
+        }
     }
 }
 

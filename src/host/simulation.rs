@@ -295,6 +295,7 @@ impl World {
                     Err(Reason::UnknownKey)
                 })
             }
+            Job::Commit(_, Way::Anonymous) => unreachable!("nobody takes such here"),
             Job::Commit(key, Way::Window(window)) => {
                 let enrol = [Change::Enrol { window, key }];
                 let done = self.store.apply(self.now, &Actor::Host, &enrol);

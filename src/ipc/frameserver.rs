@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, Denied, SessionId, Unproved};
 use crate::wire::a12::{Role, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Refusal, Violation, zmtp};
+use crate::wire::{Answer, Ask, Refusal, Violation, curvecp, zmtp};
 
 /// What the host says to a frameserver.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,7 +18,8 @@ pub enum ToFrameserver {
     /// The current secrets have changed; these replace all of them.
     Secrets(Vec<Candidate>),
     /// What the key room says to this connection's pending question. With one that
-    /// [admits](Answer::admits) comes the session that the peer has become.
+    /// [admits](Answer::admits) comes the session that the peer has become; its descriptor, where
+    /// datagrams are spoken: a socket for that peer alone.
     Answer {
         /// The connection that asked.
         connection: ConnectionId,
@@ -88,6 +89,13 @@ pub enum Speaks {
         socket: Box<zmtp::Socket>,
         /// How many messages may wait for the server.
         high_water: u32,
+    },
+    /// CurveCP.
+    CurveCp {
+        /// Tells servers apart that share an address.
+        extension: curvecp::Extension,
+        /// After so long without a packet a connection is over.
+        idle: Duration,
     },
 }
 

@@ -157,7 +157,7 @@ pub enum ToScript {
         /// What.
         event: External,
     },
-    /// A piece of a message from the client. It counts as an event.
+    /// A piece of a message from the client, or of its stream. It counts as an event.
     Piece {
         /// On which segment.
         segment: SegmentId,
@@ -171,6 +171,13 @@ pub enum ToScript {
     Connected {
         /// The segment.
         segment: SegmentId,
+    },
+    /// The client's stream is complete; nothing of it follows.
+    Finished {
+        /// On which segment.
+        segment: SegmentId,
+        /// Something went wrong at its side.
+        failed: bool,
     },
     /// A message of the script's was not sent: it is not our socket's turn.
     Unsent {
@@ -261,7 +268,7 @@ pub enum FromScript {
         /// What.
         input: Io,
     },
-    /// A piece of a message for the client. It counts as an event.
+    /// A piece of a message for the client, or of our stream. It counts as an event.
     Piece {
         /// On which segment.
         segment: SegmentId,
@@ -270,6 +277,13 @@ pub enum FromScript {
         bytes: Vec<u8>,
         /// What ends with it.
         ends: Ends,
+    },
+    /// The stream to the client is complete.
+    Finish {
+        /// On which segment.
+        segment: SegmentId,
+        /// Something went wrong at our side.
+        failed: bool,
     },
     /// Accept the client's request for another segment.
     Open {

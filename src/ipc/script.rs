@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, Denied, ListenerId, Options, SessionId, ZmtpOptions};
+use super::{Carries, Denied, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -153,6 +153,10 @@ pub struct Request {
     pub new: bool,
     /// What goes over its segment.
     pub carries: Carries,
+    /// Its key is not known, and the listener takes such.
+    pub anonymous: bool,
+    /// What it speaks.
+    pub scheme: Scheme,
     /// What a peer of ZeroMQ's tells of itself.
     pub zmtp: Option<Box<zmtp::Metadata>>,
 }

@@ -5,15 +5,17 @@ mod endings;
 mod flags;
 mod inbound;
 mod requests;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use identity::{Name, PublicKey, Secret};
 
 pub(super) use requests::{Ask, NotNow};
+pub(super) use streams::{Reader, Want};
 
 use super::picture::Picture;
-use super::status::{MESSAGES, Status};
+use super::status::{self, Status};
 use super::vids::{
     Address, Flags, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid,
 };
@@ -88,8 +90,10 @@ pub(super) enum Unsent {
     Gone,
     /// As many wait for the peer as may.
     Full,
-    /// What goes over this segment is no messages of parts.
+    /// Something else goes over this segment.
     NoMessages,
+    /// Our stream has been finished.
+    Finished,
     /// Our socket does not send.
     OneWay(SocketType),
     /// It has too many bytes.
@@ -253,7 +257,7 @@ impl World {
             options,
             place,
         }));
-        self.tell(vid, Status::Preroll(super::status::NETWORK_SERVER));
+        self.tell(vid, Status::Preroll(status::NETWORK_SERVER));
         Some(vid)
     }
 
@@ -311,7 +315,7 @@ impl World {
         let label = format!("connection to {host}:{port} ({place})");
         let mut segment = Segment {
             carries: options.carries(),
-            stage: Stage::Active(MESSAGES),
+            stage: Stage::Active(status::MESSAGES),
             ..self.blank(id, Address::Asked, label)
         };
         segment.out.pause();
@@ -349,6 +353,8 @@ impl World {
             picture: Picture::default(),
             carries: Carries::Events,
             assembly: Assembly::default(),
+            reader: None,
+            finished: false,
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),
@@ -428,12 +434,13 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        let (Carries::Messages { .. }, Address::Expected(id)) = (segment.carries, segment.address)
+        let (Some(kind), Address::Expected(id)) =
+            (status::foreign(segment.carries), segment.address)
         else {
             return;
         };
         segment.address = Address::Open(id);
-        segment.stage = Stage::Registered(MESSAGES);
+        segment.stage = Stage::Registered(kind);
         let flags = segment.flags;
         if flags != Flags::default() {
             let link = segment.link;
@@ -442,12 +449,12 @@ impl World {
         self.tell(
             vid,
             Status::Registered {
-                kind: MESSAGES,
+                kind,
                 title: String::new(),
                 guid: [0; 2],
             },
         );
-        self.tell(vid, Status::Preroll(MESSAGES));
+        self.tell(vid, Status::Preroll(kind));
     }
 
     /// The `preroll` callback has returned.
@@ -547,9 +554,15 @@ impl World {
                 Status::Frame(_) => segment.flags.verbose && segment.picture.is_shown(),
                 _ => true,
             };
+            // What a stream object has too much of is paid for when it is read.
+            let kept = match (&mut entry.status, &mut segment.reader) {
+                (Status::Data(data), Some(reader)) => reader.take(data.take()),
+                (Status::Eof { .. }, Some(reader)) => reader.end(),
+                _ => false,
+            };
             if entry.credit {
                 segment.waiting = segment.waiting.saturating_sub(1);
-                if let Some(id) = segment.address.segment() {
+                if let Some(id) = segment.address.segment().filter(|_| !kept) {
                     let link = segment.link;
                     self.owe(id, link);
                 }

@@ -71,7 +71,11 @@ const ROOMS: [Room; 10] = [
             "script",
             "ipc",
             "wire::a12::event",
+            "wire::curvecp::Extension",
+            "wire::curvecp::IDLE",
+            "wire::curvecp::ServerName",
             "wire::zmtp::Heartbeat",
+            "wire::zmtp::Metadata",
             "wire::zmtp::NoSocketType",
             "wire::zmtp::SocketType",
             "sandbox",
@@ -115,7 +119,7 @@ const EVERYTHING: &[&str] = &[""];
 const PLAIN: &str = "plain types of the wire";
 
 /// What the wire says without a state machine.
-const PLAIN_TYPES: [&str; 22] = [
+const PLAIN_TYPES: [&str; 27] = [
     "wire::Answer",
     "wire::Ask",
     "wire::Error",
@@ -133,12 +137,20 @@ const PLAIN_TYPES: [&str; 22] = [
     "wire::a12::event",
     "wire::curvecp::Answer",
     "wire::curvecp::Ask",
+    "wire::curvecp::Extension",
+    "wire::curvecp::IDLE",
+    "wire::curvecp::ServerName",
     "wire::zmtp::Answer",
     "wire::zmtp::Ask",
+    "wire::zmtp::Heartbeat",
     "wire::zmtp::Metadata",
+    "wire::zmtp::NoSocketType",
     "wire::zmtp::Socket",
     "wire::zmtp::SocketType",
 ];
+
+/// Rooms within the wire.
+const PROTOCOLS: [&str; 3] = ["wire::a12", "wire::curvecp", "wire::zmtp"];
 
 /// Crates that are for one place only.
 const KEPT: [(&str, &str); 5] = [
@@ -208,8 +220,9 @@ fn unsafe_is_where_it_is_expected() {
 
 impl Room {
     fn allows(&self, path: &UsedPath) -> bool {
-        if path.ours && path.names.len() < 2 {
-            // A room's name alone; what is taken from it is a path of its own.
+        let is_protocol = PROTOCOLS.contains(&path.text().as_str());
+        if path.ours && (path.names.len() < 2 || is_protocol) {
+            // A name alone; what is taken from it is a path of its own.
             true
         } else if path.ours {
             let plain = self.may.contains(&PLAIN).then_some(PLAIN_TYPES);

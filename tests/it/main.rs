@@ -15,6 +15,7 @@ mod backup;
 mod canary;
 mod crowd;
 mod curve;
+mod curvecp;
 mod docs;
 mod enrol;
 mod exchange;

@@ -49,7 +49,7 @@ async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
         let stream = TcpStream::connect(address).await.unwrap();
         let shared = shared();
         let ticket = Ticket::new(Rc::clone(&shared), ConnectionId(1), address);
-        let peer = Peer::new(ticket, [0; 32]);
+        let peer = Peer::new(ticket, [0; 32]).unwrap();
         // What the hub does with the answer, while the peer's task has not looked yet.
         let session = SessionId(7);
         let (hub, mut inbox) = channel(1);

@@ -248,6 +248,7 @@ impl World {
                 from: "127.0.0.1:1".parse().unwrap(),
                 since_ms: self.now_ms,
                 expires_ms: entry.expires_ms,
+                anonymous: false,
                 stage: Stage::Taken,
             };
             self.roll.enter(id, session);

@@ -6,7 +6,7 @@ use identity::{KeyError, PublicKey};
 use mlua::{MultiValue, Table, Value};
 
 use super::net::Options;
-use super::{Call, Entry, Ty, arg, entry, form, opt, ret};
+use super::{Call, Entry, Ty, arg, entry, form, opt, ret, streams};
 use crate::ipc::ZmtpOptions;
 use crate::script::errors::{self, Fault};
 use crate::script::vids::Vid;
@@ -298,7 +298,8 @@ fn send(call: &Call<'_>) -> Result<MultiValue, Fault> {
         Ok(()) => call.answer(true),
         Err(Unsent::Gone | Unsent::Full) => call.answer(false),
         Err(Unsent::NoMessages) => Err(Fault::plain("this client takes no messages of parts")
-            .hint("message_target sends it text")),
+            .hint("message_target sends it text, moonport.write bytes of a stream")),
+        Err(Unsent::Finished) => Err(streams::finished()),
         Err(Unsent::OneWay(socket)) => Err(Fault::plain(format!(
             "a socket of type {socket} does not send"
         ))),

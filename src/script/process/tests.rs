@@ -88,6 +88,8 @@ fn a_script_hears_host_and_clients_until_it_ends() {
         endpoint: "192.0.2.1:9".parse().unwrap(),
         new: false,
         carries: Carries::Events,
+        anonymous: false,
+        scheme: crate::ipc::Scheme::A12,
         zmtp: None,
     };
     ours.send(&ToScript::Request(request), &[]).unwrap();

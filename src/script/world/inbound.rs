@@ -10,7 +10,7 @@ use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, World};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
-use crate::script::status::{Frame, MESSAGES, NETWORK_SERVER, Resized, Status, is_network};
+use crate::script::status::{self, Frame, NETWORK_SERVER, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
 use crate::wire::a12::event::External;
@@ -188,6 +188,7 @@ impl World {
                 ends,
             } => self.piece(link, segment, bytes, ends),
             From::Connected { segment } => self.connected(link, segment),
+            From::Finished { segment, failed } => self.finished(link, segment, failed),
             From::Unsent { segment } => {
                 if let Some(vid) = self.route(link, segment)
                     && self.queue.len() < MAX_QUEUED
@@ -214,6 +215,7 @@ impl World {
                     for say in known.out.credit(events) {
                         self.outbox.link.push((link, say.to(segment)));
                     }
+                    self.drained(vid);
                 }
             }
             From::Terminated {
@@ -239,10 +241,7 @@ impl World {
                     return;
                 }
                 let label = format!("adopted client \"{title}\"");
-                let kind = match carries {
-                    Carries::Events => kind,
-                    Carries::Messages { .. } => MESSAGES,
-                };
+                let kind = status::foreign(carries).unwrap_or(kind);
                 let object = Segment {
                     stage: Stage::Active(kind),
                     carries,
@@ -405,12 +404,14 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        let Carries::Messages { most, .. } = segment.carries else {
-            return;
-        };
         if segment.waiting >= CREDIT {
             return;
         }
+        let most = match segment.carries {
+            Carries::Messages { most, .. } => most,
+            Carries::Stream { .. } => return self.data(vid, bytes),
+            Carries::Events => return,
+        };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         match segment.assembly.take(bytes, ends, most) {
             Ok(Some(parts)) => {

@@ -67,6 +67,8 @@ pub fn cookie<R: CryptoRng>(
 pub struct Proved {
     /// Its long-term key (C).
     pub key: PublicKey,
+    /// Which of our long-term keys it knows, by its place among those that were tried.
+    pub host: usize,
     /// Its short-term key (C′).
     pub client: PublicKey,
     /// The key of the connection's boxes (C′ and S′).
@@ -105,9 +107,11 @@ pub fn initiate<R: CryptoRng>(
     let key = PublicKey::parse(inside.key).map_err(|_| Violation::Key)?;
     let (nonce, vouch) = inside.vouch.split_first_chunk().ok_or(malformed)?;
     let nonce = salted(VOUCH, nonce);
-    let vouched = hosts
+    let (host, vouched) = hosts
         .iter()
-        .find_map(|host| BoxKey::between(host, &key).open(&nonce, vouch).ok())
+        .map(|host| BoxKey::between(host, &key).open(&nonce, vouch).ok())
+        .enumerate()
+        .find_map(|(host, vouched)| Some((host, vouched?)))
         .ok_or(Violation::Forged)?;
     if !bool::from(vouched.ct_eq(head.client.as_bytes().as_slice())) {
         return Err(Violation::Vouch);
@@ -115,6 +119,7 @@ pub fn initiate<R: CryptoRng>(
     jar.spend(now, &head.client)?;
     Ok(Proved {
         key,
+        host,
         client: head.client,
         session,
         nonce: head.nonce,
