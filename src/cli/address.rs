@@ -7,11 +7,15 @@ use std::str::FromStr;
 use identity::{Name, NameError};
 use thiserror::Error;
 
-/// What `connect` is given: an address, or `@` and the tag of a server that is known.
+use super::curvecp;
+
+/// What `connect` is given: an address, or `@` and the tag of a server that is known. Other protocols
+/// than a12 have a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Server {
     Tag(Name),
     Address(Address),
+    CurveCp(curvecp::Address),
 }
 
 /// A host and a port: `host`, `host:port`, `v6`, `[v6]`, `[v6]:port`, with or without `a12://`.
@@ -38,14 +42,19 @@ pub(super) enum AddressError {
     Port(String),
     #[error("{0:?} is neither a name nor an address")]
     Host(String),
-    #[error("{0:?} is another protocol; this one is a12://")]
+    #[error("{0:?} is another protocol than a12:// and curvecp://")]
     Scheme(String),
+    #[error("an address of CurveCP: {0}")]
+    CurveCp(#[from] curvecp::AddressError),
 }
 
 impl FromStr for Server {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(address) = text.strip_prefix("curvecp://") {
+            return Ok(Self::CurveCp(curvecp::Address::parse(address, str::parse)?));
+        }
         match text.strip_prefix('@') {
             Some(tag) => Ok(Self::Tag(tag.parse()?)),
             None => Ok(Self::Address(text.parse()?)),

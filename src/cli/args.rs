@@ -15,7 +15,7 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::audit::{Audit, Explain};
-use super::{duration, exit::Exit};
+use super::{curvecp, duration, exit::Exit};
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
@@ -81,6 +81,8 @@ pub(super) enum Command {
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
     Connect(Connect),
+    #[command(name = "curvecpserver")]
+    CurveCpServer(curvecp::Server),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -248,7 +250,7 @@ impl From<Errors> for ErrorMode {
 /// that key, and is @TAG from then on.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// HOST, HOST:PORT, [V6]:PORT or @TAG
+    /// HOST, HOST:PORT, [V6]:PORT, @TAG or curvecp://KEY@HOST:PORT[/NAME]
     #[arg(
         value_name = "SERVER",
         value_hint = clap::ValueHint::Hostname,
@@ -292,6 +294,8 @@ pub(super) struct Connect {
     /// Say on standard error what else happens
     #[arg(short, long)]
     pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) curvecp: curvecp::Options,
 }
 
 /// Where a secret comes from: never from the command line or the environment, which others can see.

@@ -2,7 +2,7 @@
 
 mod lines;
 mod link;
-mod random;
+pub(super) mod random;
 mod talk;
 mod text;
 
@@ -20,7 +20,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::invite::{self, Invite};
 use super::known::Known;
 use super::output::{Output, tell};
-use super::{named, secret, terminal};
+use super::{curvecp, named, secret, terminal};
 use crate::wire::a12::{InitiatorConfig, Role, Rounds, StageKeys};
 use crate::wire::crypto::SecretKey;
 use link::{Expected, Keys, Link};
@@ -30,8 +30,16 @@ use talk::{Ended, Talk};
 /// Connects, talks until one side ends it.
 pub(super) async fn run(args: Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
     tokio::select! {
-        done = connect(&args, state, out, terminal::yes) => done,
+        done = dispatch(&args, state, out) => done,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// The protocol is seen from the address.
+async fn dispatch(args: &Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
+    match &args.server {
+        Some(Server::CurveCp(to)) => curvecp::connect::run(args, to, state).await,
+        _ => connect(args, state, out, terminal::yes).await,
     }
 }
 
@@ -147,6 +155,9 @@ impl Plan {
             )
         })?;
         let (addresses, keys, name) = match server {
+            Server::CurveCp(_) => {
+                return Err(Failure::because(Exit::Usage, "this address is not of a12"));
+            }
             Server::Tag(tag) => {
                 let server = known.server(tag)?.ok_or_else(|| {
                     Failure::because(
