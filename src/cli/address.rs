@@ -15,7 +15,7 @@ use super::curvecp;
 pub(super) enum Server {
     Tag(Name),
     Address(Address),
-    CurveCp(curvecp::Address),
+    CurveCp(Box<curvecp::Address>),
 }
 
 /// A host and a port: `host`, `host:port`, `v6`, `[v6]`, `[v6]:port`, with or without `a12://`.
@@ -53,7 +53,9 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(address) = text.strip_prefix("curvecp://") {
-            return Ok(Self::CurveCp(curvecp::Address::parse(address, str::parse)?));
+            return curvecp::Address::parse(address, str::parse)
+                .map(Box::new)
+                .map(Self::CurveCp);
         }
         match text.strip_prefix('@') {
             Some(tag) => Ok(Self::Tag(tag.parse()?)),

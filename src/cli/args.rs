@@ -80,9 +80,9 @@ pub(super) enum Command {
     Run(Run),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
-    Connect(Connect),
+    Connect(Box<Connect>),
     #[command(name = "curvecpserver")]
-    CurveCpServer(curvecp::Server),
+    CurveCpServer(Box<curvecp::Server>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),

@@ -72,9 +72,9 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
     let out = Output::new(global.color);
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
-        Command::CurveCpServer(server) => return Ok(curvecp::serve(server)),
+        Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
         Command::Demo => wait(demo::run(&out)),
-        Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
+        Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),

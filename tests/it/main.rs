@@ -14,6 +14,8 @@ mod audit;
 mod backup;
 mod canary;
 mod crowd;
+mod curveclient;
+mod curvecpserver;
 mod docs;
 mod enrol;
 mod exchange;

@@ -232,7 +232,7 @@ mod tests {
     fn an_address_has_a_key_a_port_and_perhaps_a_name() {
         let key = "4b".repeat(32);
         let parse = |text: String| match text.parse::<address::Server>() {
-            Ok(address::Server::CurveCp(address)) => Ok(address),
+            Ok(address::Server::CurveCp(address)) => Ok(*address),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         };

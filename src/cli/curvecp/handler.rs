@@ -27,7 +27,7 @@ const QUEUE: usize = 131_072;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 65_536;
 /// How long a handler may take to end when it is asked to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// What is started for each connection.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Handler {
         self.records.next()
     }
 
-    /// The connection is over: closes the pipes. A handler that is not wanted is asked to end.
+    /// The connection is over: closes the pipes.
     pub(super) fn close(&mut self) {
         (self.to, self.from) = (None, None);
         self.queue = VecDeque::new();
@@ -173,7 +173,7 @@ impl Handler {
     }
 
     /// Asks it to end, and ends it if it takes too long.
-    pub(super) async fn end(&mut self) {
+    pub(super) async fn end(&mut self, grace: Duration) {
         self.close();
         // There is none any more once it has been waited for.
         let pid = self.child.id().and_then(|id| id.try_into().ok());
@@ -181,7 +181,7 @@ impl Handler {
             return;
         };
         let _ = kill_process(pid, Signal::TERM);
-        if timeout(GRACE, self.wait()).await.is_err() {
+        if timeout(grace, self.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
     }
@@ -324,8 +324,7 @@ mod tests {
             .start(None)
             .unwrap();
         handler.ready().await.unwrap();
-        tokio::time::pause();
-        handler.end().await;
+        handler.end(Duration::from_millis(10)).await;
         assert!(handler.child.id().is_none());
     }
 
@@ -337,6 +336,6 @@ mod tests {
         }
         let waiting: usize = handler.queue.iter().map(Vec::len).sum();
         assert!((1..=QUEUE).contains(&waiting));
-        handler.end().await;
+        handler.end(GRACE).await;
     }
 }

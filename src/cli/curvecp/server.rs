@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::super::connect::random::Random;
 use super::super::output::tell;
 use super::args::Server;
-use super::handler::{Closed, Handler, Program};
+use super::handler::{Closed, GRACE, Handler, Program};
 use super::keydir::KeyDir;
 use super::{DATAGRAM, FATAL, SOCKET_BUFFER};
 use crate::wire::Refusal;
@@ -306,7 +306,7 @@ impl Client {
                 _ = self.ending.changed() => {}
             }
         }
-        handler.end().await;
+        handler.end(GRACE).await;
     }
 
     async fn talk(
