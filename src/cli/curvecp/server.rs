@@ -79,16 +79,18 @@ async fn serve(args: Server) -> anyhow::Result<()> {
     let mut service = Service::new(args, keys, socket)?;
     loop {
         tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => break,
+            // Places are given back before anybody asks for one.
+            Some(client) = service.over.recv() => service.close(&client),
+            Some(_) = service.tasks.join_next() => {}
             ready = service.socket.readable() => {
                 ready?;
                 service.read()?;
                 yield_now().await;
             }
-            Some(client) = service.over.recv() => service.close(&client),
-            Some(_) = service.tasks.join_next() => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => break,
         }
     }
     let Service {
