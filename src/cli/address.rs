@@ -7,13 +7,16 @@ use std::str::FromStr;
 use identity::{Name, NameError, PublicKey};
 use thiserror::Error;
 
+use super::curvecp;
 use super::invite::decode;
 
-/// What `connect` is given: an address, or `@` and the tag of a server that is known.
+/// What `connect` is given: an address, or `@` and the tag of a server that is known. Other protocols
+/// than a12 have a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Server {
     Tag(Name),
     Address(Address),
+    CurveCp(Box<curvecp::Address>),
     Zmtp(Zmtp),
 }
 
@@ -53,7 +56,9 @@ pub(super) enum AddressError {
     Port(String),
     #[error("{0:?} is neither a name nor an address")]
     Host(String),
-    #[error("{0:?} is another protocol; there are a12:// and, for `connect`, zmtp://")]
+    #[error(
+        "{0:?} is another protocol; there are a12:// and, for `connect`, zmtp:// and curvecp://"
+    )]
     Scheme(String),
     #[error("zmtp:// is followed by KEY@HOST:PORT, HOST:PORT or @TAG; there is no usual port")]
     NoPort,
@@ -62,6 +67,8 @@ pub(super) enum AddressError {
          percent-encoded where need be)"
     )]
     Key,
+    #[error("an address of CurveCP: {0}")]
+    CurveCp(#[from] curvecp::AddressError),
 }
 
 impl FromStr for Server {
@@ -70,6 +77,11 @@ impl FromStr for Server {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(rest) = text.strip_prefix("zmtp://") {
             return Ok(Self::Zmtp(rest.parse()?));
+        }
+        if let Some(address) = text.strip_prefix("curvecp://") {
+            return curvecp::Address::parse(address, str::parse)
+                .map(Box::new)
+                .map(Self::CurveCp);
         }
         match text.strip_prefix('@') {
             Some(tag) => Ok(Self::Tag(tag.parse()?)),

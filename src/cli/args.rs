@@ -16,7 +16,7 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::audit::{Audit, Explain};
-use super::{duration, exit::Exit};
+use super::{curvecp, duration, exit::Exit};
 use crate::host::Reach;
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
@@ -83,7 +83,9 @@ pub(super) enum Command {
     Run(Run),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
-    Connect(Connect),
+    Connect(Box<Connect>),
+    #[command(name = "curvecpserver")]
+    CurveCpServer(Box<curvecp::Server>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -261,7 +263,8 @@ impl From<Errors> for ErrorMode {
 /// connection is lost, another is made; not after a refusal, and not with --once.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// HOST, HOST:PORT, [V6]:PORT or @TAG; zmtp://KEY@HOST:PORT, zmtp://HOST:PORT or zmtp://@TAG
+    /// HOST, HOST:PORT, [V6]:PORT or @TAG; zmtp://KEY@HOST:PORT, zmtp://HOST:PORT or zmtp://@TAG;
+    /// curvecp://KEY@HOST:PORT[/NAME]
     #[arg(
         value_name = "SERVER",
         value_hint = clap::ValueHint::Hostname,
@@ -307,6 +310,8 @@ pub(super) struct Connect {
     pub(super) verbose: bool,
     #[command(flatten)]
     pub(super) zmtp: ZmtpOptions,
+    #[command(flatten)]
+    pub(super) curvecp: curvecp::Options,
 }
 
 /// Where a secret comes from: never from the command line or the environment, which others can see.

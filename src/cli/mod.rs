@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod backup;
 mod connect;
+mod curvecp;
 mod demo;
 mod doctor;
 mod duration;
@@ -53,7 +54,10 @@ use output::Output;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return curvecp::usage(error),
+    };
     match run(command, &global) {
         Ok(code) => code.into(),
         Err(failure) => {
@@ -70,8 +74,9 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
     let out = Output::new(global.color);
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
+        Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
         Command::Demo => wait(demo::run(&out)),
-        Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
+        Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),

@@ -2,7 +2,7 @@
 
 mod keys;
 mod lines;
-mod random;
+pub(super) mod random;
 mod talk;
 mod text;
 mod zmtp;
@@ -23,7 +23,7 @@ use super::invite::{self, Invite};
 use super::known::Known;
 use super::link::Link;
 use super::output::{Output, tell};
-use super::{named, secret, terminal};
+use super::{curvecp, named, secret, terminal};
 use crate::wire::a12::{Initiator, InitiatorConfig, Role, Rounds, StageKeys};
 use crate::wire::crypto::SecretKey;
 use keys::{Expected, Keys};
@@ -32,15 +32,18 @@ use talk::{Ended, Talk};
 
 /// Connects, talks until one side ends it.
 pub(super) async fn run(args: Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    let connect = async {
-        match &args.server {
-            Some(Server::Zmtp(server)) => zmtp::connect(server, &args, state, out).await,
-            _ => connect(&args, state, out, terminal::yes).await,
-        }
-    };
     tokio::select! {
-        done = connect => done,
+        done = dispatch(&args, state, out) => done,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// The protocol is seen from the address.
+async fn dispatch(args: &Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
+    match &args.server {
+        Some(Server::CurveCp(to)) => curvecp::connect::run(args, to, state).await,
+        Some(Server::Zmtp(server)) => zmtp::connect(server, args, state, out).await,
+        _ => connect(args, state, out, terminal::yes).await,
     }
 }
 
@@ -167,6 +170,9 @@ impl Plan {
             )
         })?;
         let (addresses, keys, name) = match server {
+            Server::CurveCp(_) => {
+                return Err(Failure::because(Exit::Usage, "this address is not of a12"));
+            }
             Server::Tag(tag) => {
                 let server = known.server(tag)?.ok_or_else(|| {
                     Failure::because(

@@ -31,31 +31,44 @@ pub fn cookie<R: CryptoRng>(
     now: Instant,
     rng: &mut R,
 ) -> Result<Whole<{ Cookie::SIZE }>, Violation> {
+    let mut nonce = [0; 16];
+    rng.fill_bytes(&mut nonce);
+    cookie_with(hello, extension, nonce, hosts, jar, now, rng)
+}
+
+/// The same under a nonce from elsewhere, which must not come again.
+pub fn cookie_with<R: CryptoRng>(
+    hello: &Whole<{ Hello::SIZE }>,
+    extension: Extension,
+    nonce: [u8; 16],
+    hosts: &[&SecretKey],
+    jar: &mut Jar,
+    now: Instant,
+    rng: &mut R,
+) -> Result<Whole<{ Cookie::SIZE }>, Violation> {
     let hello = Hello::parse(&hello.0)
         .filter(|hello| hello.to == extension)
         .ok_or(Violation::Malformed(Field::Hello))?;
-    let nonce = numbered(Hello::PREFIX, hello.nonce);
+    let number = numbered(Hello::PREFIX, hello.nonce);
     let key = hosts
         .iter()
         .map(|host| BoxKey::between(host, &hello.client))
-        .find(|key| key.open(&nonce, &hello.boxed).is_ok())
+        .find(|key| key.open(&number, &hello.boxed).is_ok())
         .ok_or(Violation::Forged)?;
     let server = SecretKey::generate(rng);
     let public = server.public().ok_or(Violation::Key)?;
-    let mut random = [0; 16];
-    rng.fill_bytes(&mut random);
     let content = Content {
         client: hello.client,
         server,
     };
     let mut text = Zeroizing::new(public.as_bytes().to_vec());
-    text.extend_from_slice(&jar.seal(now, &content, random, rng));
+    text.extend_from_slice(&jar.seal(now, &content, nonce, rng));
     let mut boxed = Vec::new();
-    key.seal(&salted(Cookie::PREFIX, &random), &text, &mut boxed);
+    key.seal(&salted(Cookie::PREFIX, &nonce), &text, &mut boxed);
     let cookie = Cookie {
         to: hello.from,
         from: extension,
-        nonce: random,
+        nonce,
         boxed: boxed
             .try_into()
             .map_err(|_| Violation::Malformed(Field::Welcome))?,

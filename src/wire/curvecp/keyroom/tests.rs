@@ -265,13 +265,13 @@ fn every_recorded_cookie_is_made_again() {
         for recorded in capture.of("Cookie") {
             let minute = recorded.minute_key.as_ref().unwrap();
             let secret = recorded.server_shortterm_sk.as_ref().unwrap();
-            let nonce = super::super::vectors::Hex(recorded.hex.0[40..56].to_vec());
-            let mut random = Script::new([minute, secret, &nonce]);
+            let mut random = Script::new([minute, secret]);
             let mut jar = Jar::new(COOKIES, now, &mut random);
             let host = capture.server_longterm_sk.secret();
-            let again = cookie(
+            let again = cookie_with(
                 &Whole(hellos[0].hex.array()),
                 capture.server_extension.extension(),
+                recorded.hex.0[40..56].try_into().unwrap(),
                 &[&host],
                 &mut jar,
                 now,
