@@ -43,8 +43,8 @@ pub(super) struct Session {
     /// The script's message of which not all pieces have come.
     assembly: Assembly,
     last_words: String,
-    /// The script has had the beginning of a message.
-    begun: bool,
+    /// The script has had so many bytes of a message, and not its end.
+    begun: Option<usize>,
     /// The backlog waits for room in the outbox, not for credit.
     held_up: bool,
 }
@@ -66,7 +66,7 @@ struct Segment {
     title: String,
     guid: [u64; 2],
     picture: Option<Picture>,
-    /// How many of its events the script has not handed back.
+    /// How much of its credit the script has not handed back.
     to_script: u32,
     /// How many of the script's events have not been handed back to it.
     from_script: u32,
@@ -160,7 +160,7 @@ impl Session {
             marks: VecDeque::new(),
             opening: VecDeque::new(),
             assembly: Assembly::default(),
-            begun: false,
+            begun: None,
             last_words: String::new(),
             held_up: false,
         }
@@ -520,28 +520,50 @@ impl Session {
         if self.epoch != Some(epoch) {
             self.adopted_by(epoch, script);
         }
+        let credit = link::credit(self.carries);
         while let Some(first) = self.backlog.front() {
             // A change of size costs no credit, so a client could go on for ever.
             if script.is_full() {
                 self.held_up = true;
                 return;
             }
-            if let ToScript::Event { segment, .. }
-            | ToScript::Frame { segment, .. }
-            | ToScript::Piece { segment, .. } = first
+            let segment = segment_of(first);
+            let costs = matches!(
+                first,
+                ToScript::Event { .. } | ToScript::Frame { .. } | ToScript::Piece { .. }
+            );
+            // A message that has begun goes whole.
+            if costs
+                && self.begun.is_none()
+                && let Some(known) = self.segments.get(&segment.channel)
+                && known.to_script >= credit
             {
-                match self.segments.get_mut(&segment.channel) {
-                    Some(known) if known.to_script >= CREDIT => return,
-                    Some(known) => known.to_script += 1,
-                    None => {}
-                }
+                return;
             }
             if let Some(message) = self.backlog.pop_front() {
-                if let ToScript::Piece { ends, .. } = &message {
-                    self.begun = *ends != Ends::Message;
+                let cost = self.cost(&message);
+                if let Some(known) = self.segments.get_mut(&segment.channel) {
+                    known.to_script = known.to_script.saturating_add(cost);
                 }
                 script.push(message);
             }
+        }
+    }
+
+    /// What it costs to send this to the script; a message costs with its last piece.
+    fn cost(&mut self, message: &ToScript) -> u32 {
+        match message {
+            ToScript::Event { .. } | ToScript::Frame { .. } => 1,
+            ToScript::Piece { bytes, ends, .. } => {
+                let size = self.begun.take().unwrap_or(0) + bytes.len();
+                match ends {
+                    Ends::Nothing => self.begun = Some(size),
+                    Ends::Part => self.begun = Some(size + link::PART),
+                    Ends::Message => return link::cost(size + link::PART),
+                }
+                0
+            }
+            _ => 0,
         }
     }
 
@@ -578,8 +600,7 @@ impl Session {
         }
         // The rest concerns the old script's wishes or what Adopt has said. A message of which the
         // old script has had the beginning is lost with it.
-        let begun = std::mem::take(&mut self.begun);
-        let mut cut = begun;
+        let mut cut = self.begun.take().is_some();
         self.backlog.retain(|message| match message {
             ToScript::Event { segment, .. } => passes_on(segment.channel),
             ToScript::Piece { segment, ends, .. } => {
