@@ -46,7 +46,8 @@
 ---@field a12_tags? string listener: the names that the key is accepted for, comma-separated
 ---@field a12_endpoint? string listener: where the peer connects from
 ---@field a12_new? boolean listener: the key came in by a window just now
----@field protocol? string listener: what the peer speaks, `a12` or `zmtp`
+---@field protocol? string listener: what the peer speaks, `a12`, `zmtp` or `curvecp`
+---@field anonymous? boolean listener: nobody knows the peer; it came in because the listener takes such
 ---@field zmtp_socket_type? string listener, ZeroMQ: the type of the peer's socket in lower case; not every peer says
 ---@field zmtp_identity? string listener, ZeroMQ: the identity that the peer has chosen, any bytes
 ---@field properties? table<string, string> listener, ZeroMQ: what else the peer tells of itself
@@ -64,6 +65,16 @@
 ---@field left number how many keys it still lets in
 ---@field id string its number, sixteen hex digits
 ---@field label? string what it is called
+
+--- A connection of moonport.connect is up: the server has taken us.
+---@class status_connected
+---@field kind "connected"
+
+--- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.
+---@class status_disconnected
+---@field kind "disconnected"
+---@field message string why
+---@field retry_ms number when it is tried again, milliseconds
 
 --- The picture's size or kind; before the first frame and at each change.
 ---@class status_resized
@@ -138,6 +149,20 @@
 ---@field multipart boolean the text goes on in the next status of this kind
 ---@field frame number the client's frame that the event belongs to, or 0
 ---@field parts? string[] all parts of a message of parts
+
+--- The next bytes of the client's stream, cut anywhere.
+---@class status_data
+---@field kind "data"
+---@field data? string any bytes; absent once moonport.stream was called: they are for its `read`
+
+--- The client's stream is complete. Ours goes on until moonport.finish; when both are, `terminated` follows.
+---@class status_eof
+---@field kind "eof"
+---@field failed boolean the client says that something went wrong at its side
+
+--- There is room again for what moonport.write did not take.
+---@class status_drain
+---@field kind "drain"
 
 --- Asks for attention.
 ---@class status_alert
@@ -221,7 +246,7 @@
 ---@field kind_num number its number
 ---@field frame number the client's frame that the event belongs to, or 0
 
----@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_data|status_eof|status_drain|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
 ---@alias callback fun(source: vid, status: status)
 
 ---@class listen_window
@@ -232,12 +257,18 @@
 
 ---@class listen_options
 ---@field name? string the scope in which keys are accepted; `default`
----@field protocol? string `a12` (the default) or `zmtp`
+---@field protocol? string `a12` (the default), `zmtp` or `curvecp`
 ---@field interface? string address or interface; all
 ---@field port? number 0..65535; 0 is the protocol's own
 ---@field secret? string required of every client; with `window`, of unknown keys only
 ---@field window? listen_window lets unknown keys in that know the secret
----@field options? zmtp_options of the protocol; a12 has none
+---@field options? zmtp_options|curvecp_options of the protocol; a12 has none
+---@field callback? callback if it is not the second argument
+
+---@class connect_options
+---@field address string `zmtp://KEY@HOST:PORT`; KEY is the server's, in any spelling of keys
+---@field key? string the server's key, if it does not stand in the address
+---@field options? zmtp_options of our socket; `dealer` is the default type
 ---@field callback? callback if it is not the second argument
 
 ---@class zmtp_options
@@ -252,6 +283,20 @@
 ---@field max_parts? number the most parts of a message; 64
 ---@field high_water? number how many messages may wait for one client; 1000
 ---@field keyless? boolean takes clients without a key, too; only on addresses of this machine
+
+---@class curvecp_options
+---@field server_name? string the name that clients have to ask for, dotted; the listener's
+---@field extension? string tells servers apart that share an address: 32 hex digits; zeros
+---@field idle_s? number after so many seconds without a packet a client is gone; 300
+---@field anonymous? boolean lets unknown keys in, too, without enrolling them
+
+---@class stream
+---@field vid vid the client
+---@field read? fun(self: stream, most?: number|"line"): string as moonport.read
+---@field lines? fun(self: stream): fun(): string each line that has come, as `for line in s:lines() do`
+---@field write fun(self: stream, bytes: string): number|false as moonport.write
+---@field finish fun(self: stream, failed?: boolean) as moonport.finish
+---@field close fun(self: stream) ends the client, as delete_image, if it lives; what was written still arrives
 
 ---@class window_options
 ---@field listener vid for whose name
@@ -493,7 +538,7 @@ function moonport.close_window(listener, id) end
 ---@overload fun(width?: number, height?: number, callback?: callback): vid, number, number
 function accept_target(callback) end
 
---- Sends text to a client, in as many messages as it needs. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.
+--- Sends text to a client, in as many messages as it needs; to one with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.
 ---
 --- Text that is not UTF-8, and vids that are no live segment: -1.
 ---@param vid vid
@@ -614,6 +659,15 @@ function delete_image(vid) end
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
 
+--- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
+---
+--- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
+---@param options table
+---@param callback callback
+---@return vid # the connection, or BADID if there are too many
+---@overload fun(options: table): vid
+function moonport.connect(options, callback) end
+
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.
 ---
 --- A vid that is no such client, a socket that does not send (`pull`, `sub`), a message without parts or larger than `max_message`: a Lua error.
@@ -622,6 +676,37 @@ function valid_vid(vid, type) end
 ---@return boolean # whether it was sent
 ---@overload fun(vid: vid, part: string, ...?: string): boolean
 function moonport.send(vid, parts) end
+
+--- Writes bytes, any of them, to a client with a stream, as those of CurveCP. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.
+---
+--- A vid that is no such client, or a stream that has been finished: a Lua error.
+---@param vid vid
+---@param bytes string
+---@return number|false # how many bytes were taken, from the front; false: none
+function moonport.write(vid, bytes) end
+
+--- Our stream is complete: the client sees its end once it has all that was written. `failed` says that it ends since something went wrong. The client's stream goes on until its `eof`.
+---
+--- A vid that is no client with a stream, or a second time: a Lua error. One that has gone is ignored.
+---@param vid vid
+---@param failed? boolean default: false
+function moonport.finish(vid, failed) end
+
+--- Reads what has come of a client's stream since moonport.stream was called for it: so many bytes at most, or a `line`. It never waits. What is left when the stream ends is the last line; a line of more than 256 KiB comes in pieces.
+---
+--- A number below 0, or another text than `line`: a Lua error. Nil if the client has gone, or has no stream object.
+---@param vid vid
+---@param most? number default: all
+---@return string? # bytes, none if nothing has come; nil: nothing follows
+---@overload fun(vid: vid, what: string): string?
+function moonport.read(vid, most) end
+
+--- An object for a client's stream. From then on `data` only tells that something has come; it is kept until it is read, and a client whose bytes nobody reads is slowed down.
+---
+--- A vid that is no client with a stream: a Lua error.
+---@param vid vid
+---@return stream # the object
+function moonport.stream(vid) end
 
 --- Sets how a segment is dealt with. TARGET_VERBOSE: its frames come as `frame`. TARGET_BLOCKADOPT: it is closed, not offered to NAME_adopt, when the script starts again. TARGET_LIMITSIZE with `max_width` and `max_height` (pixels; 0: any), or with false: no `resized` and `frame` of a larger picture, but one `failure` for each size that is withheld. Arcan's other flags are taken and have no effect. An adopted segment begins without any.
 ---

@@ -7,6 +7,7 @@ use std::time::Instant;
 use identity::{Name, PublicKey, Reference, Secret, z85};
 
 use crate::wire::a12::fuzzing as a12;
+use crate::wire::curvecp::fuzzing as curvecp;
 use crate::wire::zmtp::fuzzing as zmtp;
 use crate::{cli, formats as key_files, host, ipc as messages};
 
@@ -14,12 +15,14 @@ use crate::{cli, formats as key_files, host, ipc as messages};
 pub type Target = fn(&[u8]);
 
 /// All of them, under the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("listener", listener),
     ("initiator", initiator),
     ("control", control),
     ("event", event),
     ("keyroom", keyroom),
+    ("curvecp_packets", curvecp_packets),
+    ("curvecp_stream", curvecp_stream),
     ("ipc", ipc),
     ("formats", formats),
     ("words", words),
@@ -72,6 +75,16 @@ pub fn zmtp_server(data: &[u8]) {
 /// The client's end of ZMTP, whose server's key is known.
 pub fn zmtp_client(data: &[u8]) {
     drop(zmtp::client(Instant::now(), data));
+}
+
+/// A datagram of CurveCP: at both ends, and in the key room.
+pub fn curvecp_packets(data: &[u8]) {
+    curvecp::packets(Instant::now(), data);
+}
+
+/// What a peer of CurveCP says once it is let in.
+pub fn curvecp_stream(data: &[u8]) {
+    curvecp::stream(Instant::now(), data);
 }
 
 /// What our processes say to each other.
@@ -209,6 +222,16 @@ mod tests {
     #[test]
     fn i9_a_client_of_zmtp_meets_its_corpus() {
         holds("zmtp_client");
+    }
+
+    #[test]
+    fn i9_datagrams_of_curvecp_meet_their_corpus() {
+        holds("curvecp_packets");
+    }
+
+    #[test]
+    fn i9_streams_of_curvecp_meet_their_corpus() {
+        holds("curvecp_stream");
     }
 
     #[test]

@@ -23,7 +23,7 @@ local function peer(body, carries)
 	s:host('{"Listening":{"listener":1,"addresses":[]}}')
 	s:turn()
 	s:host(
-		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
+		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"anonymous":false,"scheme":"Zmtp","zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
 			"[" .. string.rep("9,", 31) .. "9]",
 			carries or MESSAGES,
 			bytes("me")
@@ -179,6 +179,52 @@ return {
 		local s = peer(HEAR .. "function go() target_displayhint(vid, 100, 100) reset_target(vid) end")
 		go(s)
 		hasnt(s:sent(), "Target")
+	end,
+
+	["a connection comes and goes, and what waits is sent when it comes"] = function()
+		local s = stage([[
+			vid = moonport.connect({ address = "zmtp://]] .. ("09"):rep(32) .. [[@[::1]:5560" }, function(source, status)
+				print(status.kind, status.message, status.retry_ms, status.last_words)
+			end)
+			print(moonport.send(vid, "queued"))
+		]])
+		eq(s:err(), "")
+		has(s:said(), '{"Connect":{"connection":1,"host":"::1","port":5560,"server":[')
+		eq(s:out(), { "true" })
+		s:host('{"Listening":{"listener":1,"addresses":[]}}')
+		s:turn()
+		eq(s:out(), {})
+		s:host('{"Disconnected":{"connection":1,"why":"refused","retry":{"secs":0,"nanos":100000000}}}')
+		s:turn()
+		eq(s:out(), { "disconnected\trefused\t100\tnil" })
+		eq(s:sent(), {})
+		s:link(1, '{"Connected":{"segment":{"session":3,"channel":0}}}')
+		s:turn()
+		eq(s:out(), { "connected\tnil\tnil\tnil" })
+		has(s:sent(), '"Piece":{"segment":{"session":3,"channel":0},"bytes":[113,117,101,117,101,100],"ends":"Message"}')
+		s:link(1, '{"Piece":{"segment":{"session":3,"channel":0},"bytes":[104,105],"ends":"Message"}}')
+		s:link(1, '{"Terminated":{"segment":{"session":3,"channel":0},"last_words":""}}')
+		s:host('{"Disconnected":{"connection":1,"why":"gone","retry":{"secs":1,"nanos":0}}}')
+		s:turn()
+		eq(s:out(), { "message\thi\tnil\tnil", "disconnected\tgone\t1000\tnil" })
+		s:host('{"Ended":{"listener":1,"last_words":"refused: key not accepted"}}')
+		s:turn()
+		eq(s:out(), { "terminated\tnil\tnil\trefused: key not accepted" })
+	end,
+
+	["an address that is none says so"] = function()
+		local function wrong(address, message)
+			local s = stage(("moonport.connect({ address = %q }, function() end)"):format(address))
+			has(s:err(), message)
+			eq(s:exit(), 1)
+		end
+		local key = ("09"):rep(32)
+		wrong("tcp://" .. key .. "@h:1", "does not begin with zmtp://")
+		wrong("zmtp://h:1", "there is no key")
+		wrong("zmtp://short@h:1", "address:")
+		wrong("zmtp://" .. key .. "@h", "there is no port")
+		wrong("zmtp://" .. key .. "@h:0", "the port is none")
+		wrong("zmtp://" .. key .. "@:1", "there is no host")
 	end,
 
 	["options of a zmtp listener"] = function()

@@ -22,7 +22,7 @@ end
 -- A peer has proved its key.
 function Stage:request(listener, session, new)
 	self:host(
-		('{"Request":{"listener":%d,"session":%d,"key":%s,"tags":"demo","endpoint":"192.0.2.7:4000","new":%s,"carries":"Events","zmtp":null}}'):format(
+		('{"Request":{"listener":%d,"session":%d,"key":%s,"tags":"demo","endpoint":"192.0.2.7:4000","new":%s,"carries":"Events","anonymous":false,"scheme":"A12","zmtp":null}}'):format(
 			listener,
 			session,
 			KEY,

@@ -9,12 +9,12 @@ use identity::{Name, PublicKey};
 use keystore::audit::Head;
 use keystore::{
     Actor, ApplyError, Change, Directory, Entry, HostKeyChange, HostKeys, Keystore, Listed, Note,
-    OpenWindow, Sled, Window,
+    OpenWindow, Reason, Sled, Window,
 };
 use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
-use super::rooms;
+use super::rooms::{self, Caller, Doorman};
 use crate::ipc::admin::{FromHost, SessionStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
 
@@ -154,6 +154,33 @@ impl Admin {
         }
     }
 
+    /// Lets a key in that has been proved to somebody else's server, and notes it.
+    pub(super) async fn admit(
+        &mut self,
+        caller: Caller,
+        doorman: &mut Doorman,
+    ) -> Result<Result<Entry, Reason>, Failure> {
+        let Self::Store(store) = self else {
+            let Caller { name, key, from } = caller;
+            return match self.ask(ToHost::Admit { name, key, from }).await? {
+                FromHost::Admission(answer) => Ok(answer),
+                other => Err(out_of_turn(&other)),
+            };
+        };
+        let (_, store) = store.as_mut();
+        let now = rooms::now();
+        let came = rooms::admit(store, now, &caller.name, &caller.key).or_exit(Exit::Keystore)?;
+        let mut notes = doorman.sums();
+        notes.extend(doorman.note(caller, &came));
+        if !notes.is_empty() {
+            let noted = notes.into_iter().try_for_each(|note| store.note(now, note));
+            noted
+                .and_then(|()| store.settle(now))
+                .or_exit(Exit::Keystore)?;
+        }
+        Ok(came.map(|admitted| admitted.entry))
+    }
+
     pub(super) async fn status(&mut self) -> Result<Status, Failure> {
         match self.ask(ToHost::Status).await? {
             FromHost::Status(status) => Ok(status),
@@ -282,8 +309,10 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
             FromHost::HostKeyChanged(listed)
         }
         ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
-        // Only a host can say.
-        ToHost::Status => return Err(Failure::because(Exit::Failed, "no host runs")),
+        // Only a host can say; an admission without one is done above.
+        ToHost::Status | ToHost::Admit { .. } => {
+            return Err(Failure::because(Exit::Failed, "no host runs"));
+        }
     })
 }
 

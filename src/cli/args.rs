@@ -4,6 +4,7 @@ mod hostkeys;
 mod keys;
 mod server;
 mod windows;
+mod zmtp;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use keystore::Scope;
 
 use super::address::Server;
 use super::audit::{Audit, Explain};
-use super::{duration, exit::Exit};
+use super::{curvecp, duration, exit::Exit};
+use crate::host::Reach;
 use crate::ipc::Unproved;
 use crate::ipc::script::ErrorMode;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
@@ -26,6 +28,7 @@ pub(super) use keys::{
 pub(super) use windows::{CloseWindow, InviteSource, ListWindows, Open, ShowWindow};
 
 pub(super) use server::{Added, ExportFormat, Servers};
+pub(super) use zmtp::{Endpoint, Zap, ZmtpOptions};
 
 /// A Lua-scriptable network host: `net_listen`, with keys that are checked before anything is let in.
 #[derive(Debug, Parser)]
@@ -80,7 +83,9 @@ pub(super) enum Command {
     Run(Run),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
-    Connect(Connect),
+    Connect(Box<Connect>),
+    #[command(name = "curvecpserver")]
+    CurveCpServer(Box<curvecp::Server>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -90,6 +95,7 @@ pub(super) enum Command {
     /// Windows: counted, timed permissions to learn unknown keys by a secret
     #[command(subcommand)]
     Window(Window),
+    Zap(Zap),
     /// What happened: every change and who made it, who came and who was refused
     #[command(subcommand)]
     Audit(Audit),
@@ -162,6 +168,10 @@ pub(super) struct Run {
     /// while, at most a minute
     #[arg(long, value_name = "WHEN", default_value = "on")]
     pub(super) penalties: Penalties,
+    /// What scripts may connect to, as clients (moonport.connect); * for HOST is any. Servers know
+    /// them by the host key with the tag `client`, which is made if it is not there
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) allow_connect: Vec<Reach>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseSource,
 }
@@ -246,9 +256,15 @@ impl From<Errors> for ErrorMode {
 /// `moonport key host` prints over there. An invitation, which `moonport window open` prints over
 /// there, has all of this in one line, and asks nothing. With --tag the server is remembered, once it has proved
 /// that key, and is @TAG from then on.
+///
+/// A server of ZeroMQ's is named with zmtp://, and has to be CURVE's server. Its key is given, since
+/// it cannot be asked for: as KEY (Z85, hex or base64), by --server-key, or by `moonport server add`.
+/// Each line of standard input is a message then, and so is each line that is printed. When the
+/// connection is lost, another is made; not after a refusal, and not with --once.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// HOST, HOST:PORT, [V6]:PORT or @TAG
+    /// HOST, HOST:PORT, [V6]:PORT or @TAG; zmtp://KEY@HOST:PORT, zmtp://HOST:PORT or zmtp://@TAG;
+    /// curvecp://KEY@HOST:PORT[/NAME]
     #[arg(
         value_name = "SERVER",
         value_hint = clap::ValueHint::Hostname,
@@ -280,8 +296,8 @@ pub(super) struct Connect {
     /// Only ask what the other side is
     #[arg(long)]
     pub(super) probe: bool,
-    /// Print JSON
-    #[arg(long, requires = "probe")]
+    /// Print JSON; for a12 only with --probe
+    #[arg(long)]
     pub(super) json: bool,
     /// Stay connected when standard input ends
     #[arg(long, conflicts_with = "probe")]
@@ -292,6 +308,10 @@ pub(super) struct Connect {
     /// Say on standard error what else happens
     #[arg(short, long)]
     pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) zmtp: ZmtpOptions,
+    #[command(flatten)]
+    pub(super) curvecp: curvecp::Options,
 }
 
 /// Where a secret comes from: never from the command line or the environment, which others can see.
@@ -560,6 +580,17 @@ mod tests {
         assert_eq!((open.count, open.lasts), (1, Duration::from_secs(600)));
         assert!(parse("moonport window open hello --count 0").is_err());
         assert!(parse("moonport window open hello --for 0").is_err());
+        assert!(parse("moonport window open hello --without-secret --json").is_ok());
+        for secret in [
+            "--generate",
+            "--ask-secret",
+            "--secret-fd 3",
+            "--qr",
+            "--host h",
+        ] {
+            let line = format!("moonport window open hello --without-secret {secret}");
+            assert_eq!(parse(&line).unwrap_err(), ErrorKind::ArgumentConflict);
+        }
         assert!(parse("moonport window open *").is_err());
     }
 

@@ -20,6 +20,11 @@ pub(crate) fn word(text: &str) {
             assert_eq!(again, address);
         }
         Ok(Server::Tag(tag)) => assert_eq!(text.strip_prefix('@'), Some(tag.as_str())),
+        Ok(Server::Zmtp(_)) => assert!(text.starts_with("zmtp://")),
+        Ok(Server::CurveCp(address)) => {
+            let again: Server = address.to_string().parse().unwrap();
+            assert_eq!(again, Server::CurveCp(address));
+        }
         // It is told to a person.
         Err(error) => drop(error.to_string()),
     }

@@ -180,7 +180,7 @@ fn encode(line: &mut String, bytes: &[u8]) {
     }
 }
 
-fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, InviteError> {
+pub(super) fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, InviteError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.bytes();
     let half = |byte: Option<u8>| {

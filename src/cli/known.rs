@@ -21,10 +21,11 @@ use zeroize::Zeroizing;
 
 use super::address::Address;
 use super::exit::{Exit, Failure, OrExit};
+use super::output::tell;
 use crate::wire::crypto::SecretKey;
 
 /// The client's folder in a state directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     folder: PathBuf,
 }
@@ -228,6 +229,35 @@ impl Known {
             .or_exit_with(Exit::Keystore, || {
                 format!("cannot write {}", path.display())
             })
+    }
+
+    /// Remembers, durably, that a server has proved this key at this address, and says so if it is news.
+    pub(super) fn has_proved(
+        &self,
+        tag: &Name,
+        address: &Address,
+        key: PublicKey,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        let known = self.server(tag)?;
+        let server = match &known {
+            Some(known) => known.clone().proved(address, key),
+            None => Server {
+                tag: tag.clone(),
+                addresses: vec![address.clone()],
+                keys: vec![key],
+                label: None,
+                comment: None,
+                added_ms: Some(now_ms),
+            },
+        };
+        if known.as_ref() != Some(&server) {
+            self.remember(&server)?;
+            tell(format_args!(
+                "moonport: {address} has proved its key and is @{tag} from now on"
+            ));
+        }
+        Ok(())
     }
 
     /// Forgets a server, durably, and the key that was for it only.

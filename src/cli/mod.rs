@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod backup;
 mod connect;
+mod curvecp;
 mod demo;
 mod doctor;
 mod duration;
@@ -20,6 +21,7 @@ mod hostkeys;
 mod invite;
 mod key;
 mod known;
+mod link;
 mod moment;
 mod named;
 mod output;
@@ -33,6 +35,7 @@ mod status;
 mod terminal;
 mod users;
 mod window;
+mod zap;
 
 use std::future::Future;
 use std::io;
@@ -51,7 +54,10 @@ use output::Output;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return curvecp::usage(error),
+    };
     match run(command, &global) {
         Ok(code) => code.into(),
         Err(failure) => {
@@ -68,11 +74,13 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
     let out = Output::new(global.color);
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
+        Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
         Command::Demo => wait(demo::run(&out)),
-        Command::Connect(connect) => wait(connect::run(connect, &state_dir(global)?, &out)),
+        Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
         Command::Server(server) => wait(server::run(server, &state_dir(global)?, &out)),
         Command::Window(window) => wait(window::run(window, &state_dir(global)?, &out)),
+        Command::Zap(args) => wait(zap::run(args, &state_dir(global)?, &out)),
         Command::Audit(audit) => wait(audit::run(audit, &state_dir(global)?, &out)),
         Command::Explain(explain) => audit::explain(&explain, &state_dir(global)?, &out),
         Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
@@ -100,6 +108,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         handshake: run.handshake_timeout,
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
+        reach: run.allow_connect,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

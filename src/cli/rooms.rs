@@ -24,6 +24,7 @@ pub(super) struct Run {
     pub(super) handshake: Duration,
     pub(super) unproved: Unproved,
     pub(super) penalties: bool,
+    pub(super) reach: Vec<host::Reach>,
     pub(super) require_sandbox: bool,
     /// Where the host key's passphrase is.
     pub(super) passphrase: Option<Place>,
@@ -46,7 +47,11 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         ));
     }
     let (directory, store) = open(&run.state)?;
-    let keys = host_keys(&directory, run.passphrase.as_ref())?;
+    let mut keys = host_keys(&directory, run.passphrase.as_ref(), host_tag()?)?;
+    if !run.reach.is_empty() {
+        let own = host_keys(&directory, run.passphrase.as_ref(), client_tag()?)?;
+        keys.client = Some(own.ring.current);
+    }
     let options = host::Options {
         programs,
         arguments: run.arguments,
@@ -59,6 +64,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         undecided: UNDECIDED,
         sessions: SESSIONS,
         window: WINDOW,
+        reach: run.reach,
         require_sandbox: run.require_sandbox,
     };
     host::run(options, Box::new(store), keys).map_err(|error| {
@@ -103,6 +109,7 @@ pub(super) const SESSIONS: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(10 * 60);
 
 pub(super) use host::control::{snapshot, socket_path};
+pub(super) use host::{Caller, Doorman, admit};
 
 /// The keystore, held until it is dropped. Where another command holds it, that is waited for; not
 /// for a host, which holds it as long as it runs.
@@ -140,9 +147,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The host's own keys, made on first use. Those that are sealed are opened; a passphrase for those
 /// that are not is a sign that they are not the right ones.
-fn host_keys(directory: &Directory, place: Option<&Place>) -> Result<host::Keys, Failure> {
+fn host_keys(
+    directory: &Directory,
+    place: Option<&Place>,
+    tag: Name,
+) -> Result<host::Keys, Failure> {
     let kept = HostKeys::new(directory).or_exit(Exit::Keystore)?;
-    let tag = host_tag()?;
     let (ring, sealed) = match kept.read(&tag).or_exit(Exit::Keystore)? {
         Some(Stored::Sealed(sealed)) => {
             let passphrase = super::wait(passphrase::known(place))?;
@@ -180,7 +190,12 @@ fn host_keys(directory: &Directory, place: Option<&Place>) -> Result<host::Keys,
             kept.path(&tag).display()
         );
     }
-    Ok(host::Keys { kept, tag, ring })
+    Ok(host::Keys {
+        kept,
+        tag,
+        ring,
+        client: None,
+    })
 }
 
 /// The host's own public key, made on first use.
@@ -201,6 +216,11 @@ pub(super) fn host_key(directory: &Directory) -> Result<PublicKey, Failure> {
 /// Which of its keys a host proves.
 pub(super) fn host_tag() -> Result<Name, Failure> {
     Name::parse("default").or_exit(Exit::Failed)
+}
+
+/// By which of them connections that scripts make are known.
+fn client_tag() -> Result<Name, Failure> {
+    Name::parse("client").or_exit(Exit::Failed)
 }
 
 /// Both clocks.

@@ -78,8 +78,20 @@ impl Ticket {
         }
     }
 
+    /// That of a peer that is a session from the beginning.
+    pub(super) fn admitted(
+        shared: Rc<Shared>,
+        connection: ConnectionId,
+        source: SocketAddr,
+        session: SessionId,
+    ) -> Self {
+        let mut ticket = Self::new(shared, connection, source);
+        ticket.session = Some(session);
+        ticket
+    }
+
     /// Tells the host, once.
-    fn tell(&mut self, why: Ended) {
+    pub(super) fn tell(&mut self, why: Ended) {
         if !std::mem::replace(&mut self.told, true) {
             self.shared.host.push(match self.session {
                 Some(session) => FromFrameserver::Gone { session, why },
@@ -142,7 +154,9 @@ pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Rece
     if getrandom::fill(&mut seed).is_err() {
         return;
     }
-    let mut peer = Peer::new(ticket, seed);
+    let Some(mut peer) = Peer::new(ticket, seed) else {
+        return;
+    };
     let end = peer.serve(&mut stream, &mut inbox).await;
     peer.finish(stream, &mut inbox, end).await;
 }
@@ -204,21 +218,26 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(ticket: Ticket, seed: [u8; 32]) -> Self {
+    fn new(ticket: Ticket, seed: [u8; 32]) -> Option<Self> {
         let shared = Rc::clone(&ticket.shared);
         let now = now();
-        let machine = Machine::new(&shared.config.borrow(), now, seed);
+        let config = shared.config.borrow();
+        let machine = Machine::new(&config, now, seed)?;
+        let dialled = ticket
+            .session
+            .map(|id| Session::dialled(id, config.carries(), &shared.script));
+        drop(config);
         let mut peer = Self {
             machine,
+            session: dialled,
             shared,
             ticket,
-            session: None,
             out: Outgoing::default(),
             deadline: None,
             heard: now,
         };
         peer.drain(true);
-        peer
+        Some(peer)
     }
 
     /// Runs until something ends it.
@@ -389,6 +408,9 @@ impl Peer {
                 Output::Ask(_) => {}
                 Output::Event(event) => {
                     if let Some(session) = &mut self.session {
+                        if session.is_taken_by(&event) {
+                            self.shared.host.push(FromFrameserver::Up(session.id()));
+                        }
                         session.event(event);
                     }
                 }
@@ -514,8 +536,9 @@ impl Outgoing {
             self.bytes.clear();
             // Most peers are idle most of the time, and there may be many.
             self.bytes.shrink_to(IDLE_OUT);
-        } else if self.done >= MAX_OUT {
-            // One that always has something waiting would keep all that it ever had.
+        } else if self.done >= MAX_OUT.max(self.rest().len()) {
+            // One that always has something waiting would keep all that it ever had. What is moved is
+            // less than what was written, or a large message would be moved again and again.
             self.bytes.drain(..self.done);
             self.done = 0;
         }
@@ -552,7 +575,7 @@ async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
 }
 
 /// Waits until the peer is to end at once.
-async fn ended(inbox: &mut Receiver<ToPeer>) {
+pub(super) async fn ended(inbox: &mut Receiver<ToPeer>) {
     while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
 use super::accept::{Acceptor, Slots};
+use super::datagram::Gate;
 use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
@@ -136,8 +137,10 @@ pub(super) struct Hub {
     shared: Rc<Shared>,
     sending: Option<FromFrameserver>,
     link: Link,
-    /// `None` after [`ToFrameserver::StopListening`].
+    /// `None` after [`ToFrameserver::StopListening`], or where datagrams are spoken.
     acceptor: Option<Acceptor>,
+    /// Where datagrams are spoken.
+    gate: Option<Rc<Gate>>,
     connections: Cell<u64>,
     tally: Tally,
 }
@@ -148,6 +151,10 @@ impl Hub {
         let mut fds = fds.into_iter();
         let data = fds.next().ok_or(Gone::Rules)?;
         let config = Config::new(listen.speaks, listen.handshake)?;
+        let endpoint = match config {
+            Config::CurveCp { extension, idle } => Some((extension, idle)),
+            Config::A12(_) | Config::Zmtp { .. } | Config::ZmtpClient { .. } => None,
+        };
         let shared = Rc::new(Shared {
             host: Questions::default(),
             script: Outbox::default(),
@@ -163,20 +170,40 @@ impl Hub {
         });
         let mut link = Link::default();
         link.attach(data, &shared.script)?;
+        let (acceptor, gate) = match endpoint {
+            None => (Some(Acceptor::new(fds.collect())?), None),
+            Some((extension, idle)) => {
+                let (Some(socket), None) = (fds.next(), fds.next()) else {
+                    return Err(Gone::Rules);
+                };
+                let questions = listen.unproved.full();
+                let gate = Gate::new(&shared, socket, extension, idle, questions)?;
+                (None, Some(gate))
+            }
+        };
         Ok(Self {
             sending: None,
             link,
-            acceptor: Some(Acceptor::new(fds.collect())?),
+            acceptor,
+            gate,
             connections: Cell::new(0),
             tally: Tally::default(),
             shared,
         })
     }
 
+    /// The socket from which datagrams go to anybody.
+    pub(super) fn datagrams(&self) -> Option<RawFd> {
+        self.gate.as_ref().and_then(|gate| gate.socket())
+    }
+
     /// Serves until the host has had it stop listening and the last session has ended.
     ///
     /// To be run inside a [`tokio::task::LocalSet`].
     pub(super) async fn serve(mut self, control: &Control) -> Result<(), Gone> {
+        if let Some(gate) = &self.gate {
+            tokio::task::spawn_local(Rc::clone(gate).run());
+        }
         while !self.is_done() {
             let shared = Rc::clone(&self.shared);
             let accepts = shared.host.len() < HOST_PATIENCE;
@@ -223,7 +250,8 @@ impl Hub {
     }
 
     fn is_done(&self) -> bool {
-        self.acceptor.is_none() && self.shared.peers.borrow().live == 0
+        let open = self.gate.as_ref().is_some_and(|gate| gate.is_open());
+        self.acceptor.is_none() && !open && self.shared.peers.borrow().live == 0
     }
 
     /// Whether nobody is taken in from there now: such a connection is closed at once, without
@@ -256,6 +284,30 @@ impl Hub {
         tokio::task::spawn_local(driver::drive(stream, ticket, told));
     }
 
+    /// A connection that comes from us: a session from the start.
+    fn connected(&self, session: SessionId, stream: OwnedFd) -> Result<(), Gone> {
+        if !self.shared.config.borrow().is_client() {
+            return Err(Gone::Rules);
+        }
+        let stream = std::net::TcpStream::from(stream);
+        let server = stream.peer_addr()?;
+        let stream = TcpStream::from_std(stream)?;
+        let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
+        let ticket = Ticket::admitted(
+            Rc::clone(&self.shared),
+            ConnectionId(session.0),
+            server,
+            session,
+        );
+        self.shared
+            .peers
+            .borrow_mut()
+            .sessions
+            .insert(session, inbox);
+        tokio::task::spawn_local(driver::drive(stream, ticket, told));
+        Ok(())
+    }
+
     /// Has a stranger make room, where that is needed.
     fn make(&self, room: Room) {
         let (door, now) = (self.shared.door.borrow(), driver::now());
@@ -279,13 +331,23 @@ impl Hub {
                 connection,
                 answer,
                 session,
-            } => self.answered(connection, answer, session)?,
+            } => match &self.gate {
+                Some(gate) => gate.answered(connection, answer, session, fds)?,
+                None => self.answered(connection, answer, session)?,
+            },
             ToFrameserver::Decision { session, accept } => {
                 self.tell(session, ToPeer::Decision(accept));
             }
             ToFrameserver::Drop(session) => self.tell(session, ToPeer::End(Ended::Told)),
+            ToFrameserver::Connected(session) => {
+                let stream = fds.into_iter().next().ok_or(Gone::Rules)?;
+                self.connected(session, stream)?;
+            }
             ToFrameserver::StopListening => {
                 self.acceptor = None;
+                if let Some(gate) = &self.gate {
+                    gate.close();
+                }
                 for unproved in self.shared.peers.borrow().unproved.inboxes() {
                     let _ = unproved.try_send(ToPeer::End(Ended::Told));
                 }
@@ -310,7 +372,10 @@ impl Hub {
             return Err(Gone::Rules);
         }
         let mut peers = self.shared.peers.borrow_mut();
-        let inbox = peers.unproved.inbox(connection).cloned();
+        let inbox = match self.shared.config.borrow().is_client() {
+            true => peers.sessions.get(&SessionId(connection.0)).cloned(),
+            false => peers.unproved.inbox(connection).cloned(),
+        };
         match (inbox, session) {
             (Some(inbox), None) => {
                 let _ = inbox.try_send(ToPeer::Answer(Box::new(answer)));

@@ -24,6 +24,15 @@ pub(super) enum Config {
         config: Arc<zmtp::ListenerConfig>,
         high_water: u32,
     },
+    ZmtpClient {
+        config: zmtp::InitiatorConfig,
+        high_water: u32,
+    },
+    /// Comes in datagrams, and has no machine here.
+    CurveCp {
+        extension: curvecp::Extension,
+        idle: Duration,
+    },
 }
 
 /// The host has said what it must not say.
@@ -55,18 +64,34 @@ impl Config {
                 }),
                 high_water,
             }),
+            Speaks::ZmtpClient {
+                server,
+                socket,
+                high_water,
+            } => Ok(Self::ZmtpClient {
+                config: zmtp::InitiatorConfig {
+                    server,
+                    socket: Arc::new(*socket),
+                    handshake,
+                },
+                high_water,
+            }),
+            Speaks::CurveCp { extension, idle } => Ok(Self::CurveCp { extension, idle }),
         }
+    }
+
+    /// Whether connections come from us.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Self::ZmtpClient { .. })
     }
 
     /// What goes over the segments of peers.
     pub(super) fn carries(&self) -> Carries {
         match self {
             Self::A12(_) => Carries::Events,
-            Self::Zmtp { config, high_water } => Carries::Messages {
-                socket: config.socket.kind,
-                most: u32::try_from(config.socket.max_message).unwrap_or(u32::MAX),
-                high_water: *high_water,
-            },
+            Self::Zmtp { config, high_water } => messages(&config.socket, *high_water),
+            Self::ZmtpClient { config, high_water } => messages(&config.socket, *high_water),
+            Self::CurveCp { .. } => Carries::Stream { writable: true },
         }
     }
 
@@ -80,8 +105,16 @@ impl Config {
                 });
                 Ok(())
             }
-            Self::Zmtp { .. } => Err(Rules),
+            Self::Zmtp { .. } | Self::ZmtpClient { .. } | Self::CurveCp { .. } => Err(Rules),
         }
+    }
+}
+
+fn messages(socket: &zmtp::Socket, high_water: u32) -> Carries {
+    Carries::Messages {
+        socket: socket.kind,
+        most: u32::try_from(socket.max_message).unwrap_or(u32::MAX),
+        high_water,
     }
 }
 
@@ -100,6 +133,7 @@ fn candidates(secrets: Vec<Candidate>) -> Result<Vec<(SecretId, StageKeys)>, Rul
 pub(super) enum Machine {
     A12(Box<a12::Listener<ChaCha20Rng>>),
     Zmtp(Box<zmtp::Listener>),
+    ZmtpClient(Box<zmtp::Initiator>),
 }
 
 /// What a peer is told to do.
@@ -107,6 +141,14 @@ pub(super) enum Machine {
 pub(super) enum Command {
     A12(a12::Command),
     Zmtp(zmtp::Command),
+    /// The next bytes of our stream.
+    Write(Vec<u8>),
+    /// Our stream is complete.
+    Finish {
+        failed: bool,
+    },
+    /// Finish, and take no more.
+    Close,
 }
 
 /// What a peer did.
@@ -114,6 +156,12 @@ pub(super) enum Command {
 pub(super) enum Event {
     A12(a12::Event),
     Zmtp(zmtp::Event),
+    /// The next bytes of its stream.
+    Data(Vec<u8>),
+    /// Its stream is complete.
+    Finished {
+        failed: bool,
+    },
 }
 
 impl From<a12::Event> for Event {
@@ -123,9 +171,9 @@ impl From<a12::Event> for Event {
 }
 
 impl Machine {
-    /// The machine of a peer that has just connected.
-    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Self {
-        match config {
+    /// The machine of a peer that has just connected; `None` where nobody does.
+    pub(super) fn new(config: &Config, now: Instant, seed: [u8; 32]) -> Option<Self> {
+        Some(match config {
             Config::A12(config) => {
                 let random = ChaCha20Rng::from_seed(seed);
                 let machine = a12::Listener::new(Arc::clone(config), now, random);
@@ -134,14 +182,20 @@ impl Machine {
             Config::Zmtp { config, .. } => {
                 Self::Zmtp(Box::new(zmtp::Listener::new(Arc::clone(config), now)))
             }
-        }
+            Config::ZmtpClient { config, .. } => {
+                let mut random = ChaCha20Rng::from_seed(seed);
+                let machine = zmtp::Initiator::new(config.clone(), now, &mut random);
+                Self::ZmtpClient(Box::new(machine))
+            }
+            Config::CurveCp { .. } => return None,
+        })
     }
 
     /// What the peer can call this attempt.
     pub(super) fn reference(&self) -> Option<Reference> {
         match self {
             Self::A12(machine) => machine.reference(),
-            Self::Zmtp(_) => None,
+            Self::Zmtp(_) | Self::ZmtpClient(_) => None,
         }
     }
 
@@ -149,7 +203,7 @@ impl Machine {
     pub(super) fn accept(&self) -> Command {
         match self {
             Self::A12(_) => Command::A12(a12::Command::Accept),
-            Self::Zmtp(_) => Command::Zmtp(zmtp::Command::Accept),
+            Self::Zmtp(_) | Self::ZmtpClient(_) => Command::Zmtp(zmtp::Command::Accept),
         }
     }
 
@@ -159,7 +213,7 @@ impl Machine {
             // Who knows no secret is sent nothing.
             Self::A12(_) => Standing::Answered,
             // Everybody is greeted.
-            Self::Zmtp(_) => Standing::Silent,
+            Self::Zmtp(_) | Self::ZmtpClient(_) => Standing::Silent,
         }
     }
 }
@@ -197,6 +251,7 @@ impl Protocol for Machine {
         match self {
             Self::A12(machine) => machine.room(),
             Self::Zmtp(machine) => machine.room(),
+            Self::ZmtpClient(machine) => machine.room(),
         }
     }
 
@@ -205,7 +260,7 @@ impl Protocol for Machine {
             Self::A12(machine) => {
                 let input = translated(input, |command| match command {
                     Command::A12(command) => Ok(command),
-                    Command::Zmtp(_) => Err(OUT_OF_TURN),
+                    _ => Err(OUT_OF_TURN),
                 })?;
                 machine.handle(now, input)
             }
@@ -215,13 +270,11 @@ impl Protocol for Machine {
                     Input::Answer(Answer::Refused(Refusal::Broken)) => {
                         Input::Answer(zmtp::Answer::Violated(Violation::Forged))
                     }
-                    input => translated(input, |command| match command {
-                        Command::Zmtp(command) => Ok(command),
-                        Command::A12(_) => Err(OUT_OF_TURN),
-                    })?,
+                    input => translated(input, of_zmtp)?,
                 };
                 machine.handle(now, input)
             }
+            Self::ZmtpClient(machine) => machine.handle(now, translated(input, of_zmtp)?),
         }
     }
 
@@ -229,6 +282,7 @@ impl Protocol for Machine {
         match self {
             Self::A12(machine) => wrapped(machine.poll(out), Event::A12),
             Self::Zmtp(machine) => wrapped(machine.poll(out), Event::Zmtp),
+            Self::ZmtpClient(machine) => wrapped(machine.poll(out), Event::Zmtp),
         }
     }
 
@@ -236,7 +290,15 @@ impl Protocol for Machine {
         match self {
             Self::A12(machine) => machine.farewell(),
             Self::Zmtp(machine) => machine.farewell(),
+            Self::ZmtpClient(machine) => machine.farewell(),
         }
+    }
+}
+
+fn of_zmtp(command: Command) -> Result<zmtp::Command, Error> {
+    match command {
+        Command::Zmtp(command) => Ok(command),
+        _ => Err(OUT_OF_TURN),
     }
 }
 

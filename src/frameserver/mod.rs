@@ -7,6 +7,7 @@
 //!                   └───────────► hub: routes what the host and the script say
 //!                                      │
 //!                     driver: a task per peer, socket ↔ machine of `wire`
+//!                     datagram: the same where there are no connections but datagrams
 //!                                      │
 //!                     session: segments, credit, what waits
 //! ```
@@ -17,6 +18,7 @@
 //! the number of slots, afterwards by credit.
 
 mod accept;
+mod datagram;
 mod door;
 mod driver;
 mod hub;
@@ -107,7 +109,8 @@ fn run() -> Result<(), Failure> {
 async fn serve(control: Control, listen: Listen, fds: Vec<OwnedFd>) -> Result<(), Failure> {
     let required = listen.require_sandbox;
     let prepared = Hub::new(listen, fds).map_err(Failure::from);
-    let report = Lockdown::begin(Policy::frameserver()).seal();
+    let datagrams = prepared.as_ref().ok().and_then(Hub::datagrams);
+    let report = Lockdown::begin(Policy::frameserver(datagrams)).seal();
     let ready = prepared.and_then(|hub| match sandbox::complaint(&report) {
         Some(complaint) if required => Err(Failure::Sandbox(complaint)),
         _ => Ok(hub),

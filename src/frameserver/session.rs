@@ -28,6 +28,8 @@ const LAST_WORDS: usize = 31;
 pub(super) struct Session {
     id: SessionId,
     carries: Carries,
+    /// The connection comes from us.
+    dialled: bool,
     /// The script that has been told of this session, and what for.
     epoch: Option<Epoch>,
     stage: Stage,
@@ -43,8 +45,12 @@ pub(super) struct Session {
     /// The script's message of which not all pieces have come.
     assembly: Assembly,
     last_words: String,
+    /// The client's stream is complete, and how.
+    finished: Option<bool>,
     /// The script has had so many bytes of a message, and not its end.
     begun: Option<usize>,
+    /// A script has gone with a request that it has not answered.
+    abandoned: bool,
     /// The backlog waits for room in the outbox, not for credit.
     held_up: bool,
 }
@@ -152,6 +158,7 @@ impl Session {
         Self {
             id,
             carries,
+            dialled: false,
             epoch: script.epoch(),
             stage: Stage::Undecided,
             segments: BTreeMap::from([(PRIMARY, Segment::new(UNKNOWN))]),
@@ -161,8 +168,19 @@ impl Session {
             opening: VecDeque::new(),
             assembly: Assembly::default(),
             begun: None,
+            abandoned: false,
             last_words: String::new(),
+            finished: None,
             held_up: false,
+        }
+    }
+
+    /// The script has asked for it.
+    pub(super) fn dialled(id: SessionId, carries: Carries, script: &Outbox) -> Self {
+        Self {
+            stage: Stage::Accepted,
+            dialled: true,
+            ..Self::new(id, carries, script)
         }
     }
 
@@ -180,6 +198,16 @@ impl Session {
         }
     }
 
+    /// Which one it is.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether this says that a server has taken a connection of ours.
+    pub(super) fn is_taken_by(&self, event: &Event) -> bool {
+        self.dialled && matches!(event, Event::Zmtp(zmtp::Event::Ready(_)))
+    }
+
     /// Whether the client may say more: all it has said is on its way to the script.
     pub(super) fn is_caught_up(&self, script: &Outbox) -> bool {
         self.backlog.is_empty() && script.epoch().is_some()
@@ -195,6 +223,27 @@ impl Session {
         match event.into() {
             Event::A12(event) => self.event_a12(event),
             Event::Zmtp(event) => self.event_zmtp(event),
+            Event::Data(bytes) => {
+                let segment = self.segment(PRIMARY);
+                // What waits goes together: credit is for pieces, however small.
+                if let Some(ToScript::Piece { bytes: last, .. }) = self.backlog.back_mut()
+                    && last.len() + bytes.len() <= link::PIECE
+                {
+                    return last.extend(bytes);
+                }
+                let piece = |(bytes, _)| ToScript::Piece {
+                    segment,
+                    bytes,
+                    ends: Ends::Nothing,
+                };
+                self.backlog.extend(link::pieces(vec![bytes]).map(piece));
+            }
+            Event::Finished { failed } => {
+                self.finished = Some(failed);
+                let segment = self.segment(PRIMARY);
+                self.backlog
+                    .push_back(ToScript::Finished { segment, failed });
+            }
         }
     }
 
@@ -208,6 +257,10 @@ impl Session {
             Event::Unsent(_) => {
                 let segment = self.segment(PRIMARY);
                 self.backlog.push_back(ToScript::Unsent { segment });
+            }
+            Event::Ready(_) if self.dialled => {
+                let segment = self.segment(PRIMARY);
+                self.backlog.push_back(ToScript::Connected { segment });
             }
             // The host has told it to the script.
             Event::Ready(_) => {}
@@ -351,7 +404,7 @@ impl Session {
             FromScript::Close { segment, .. } if self.stage == Stage::Over => {
                 self.forget(segment.channel);
             }
-            FromScript::Open { .. } | FromScript::Close { .. } => {}
+            FromScript::Open { .. } | FromScript::Close { .. } | FromScript::Finish { .. } => {}
         }
         if self.stage == Stage::Over {
             return Ok(());
@@ -372,6 +425,10 @@ impl Session {
 
     /// What the script wants done next; nothing before it has taken the client.
     pub(super) fn next(&mut self, script: &Outbox) -> Result<Option<Next>, Overrun> {
+        if std::mem::take(&mut self.abandoned) {
+            let abandon = Command::Zmtp(zmtp::Command::Abandon);
+            return Ok(Some(Next::Do(abandon)));
+        }
         while self.stage == Stage::Accepted {
             let Some((epoch, message)) = self.waiting.pop_front() else {
                 break;
@@ -384,6 +441,7 @@ impl Session {
             let next = match self.carries {
                 Carries::Events => self.next_a12(current, channel, message),
                 Carries::Messages { most, .. } => self.next_message(current, most, message)?,
+                Carries::Stream { .. } => self.next_bytes(message),
             };
             match next {
                 Taken::Next(next) => return Ok(Some(next)),
@@ -431,10 +489,30 @@ impl Session {
                 return Taken::Next(Next::Do(Command::A12(close)));
             }
             FromScript::Piece { .. } => return Taken::Part,
-            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
-                return Taken::Nothing;
-            }
+            FromScript::Open { .. }
+            | FromScript::Finish { .. }
+            | FromScript::Credit { .. }
+            | FromScript::Flags { .. } => return Taken::Nothing,
         }))
+    }
+
+    /// What another script has written before is of the same stream.
+    fn next_bytes(&mut self, message: FromScript) -> Taken {
+        match message {
+            FromScript::Piece { bytes, .. } => Taken::Event(Command::Write(bytes)),
+            FromScript::Finish { failed, .. } => {
+                self.carries = Carries::Stream { writable: false };
+                Taken::Next(Next::Do(Command::Finish { failed }))
+            }
+            FromScript::Close { .. } => {
+                self.forget(PRIMARY);
+                Taken::Next(Next::Last(vec![Command::Close]))
+            }
+            FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
+            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
+                Taken::Nothing
+            }
+        }
     }
 
     fn next_message(
@@ -459,6 +537,7 @@ impl Session {
             }
             FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
             FromScript::Piece { .. }
+            | FromScript::Finish { .. }
             | FromScript::Open { .. }
             | FromScript::Credit { .. }
             | FromScript::Flags { .. } => Taken::Nothing,
@@ -555,6 +634,9 @@ impl Session {
         match message {
             ToScript::Event { .. } | ToScript::Frame { .. } => 1,
             ToScript::Piece { bytes, ends, .. } => {
+                let Carries::Messages { .. } = self.carries else {
+                    return 1;
+                };
                 let size = self.begun.take().unwrap_or(0) + bytes.len();
                 match ends {
                     Ends::Nothing => self.begun = Some(size),
@@ -598,11 +680,24 @@ impl Session {
                 script.push(picture.resized(segment));
             }
         }
+        let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
+        if let Some(failed) = self.finished
+            && passes_on(PRIMARY)
+            && !self.backlog.iter().any(is_end)
+        {
+            let segment = SegmentId {
+                session: self.id,
+                channel: PRIMARY,
+            };
+            script.push(ToScript::Finished { segment, failed });
+        }
         // The rest concerns the old script's wishes or what Adopt has said. A message of which the
         // old script has had the beginning is lost with it.
         let mut cut = self.begun.take().is_some();
         self.backlog.retain(|message| match message {
-            ToScript::Event { segment, .. } => passes_on(segment.channel),
+            ToScript::Event { segment, .. } | ToScript::Finished { segment, .. } => {
+                passes_on(segment.channel)
+            }
             ToScript::Piece { segment, ends, .. } => {
                 let kept = !cut;
                 cut &= *ends != Ends::Message;
@@ -610,6 +705,15 @@ impl Session {
             }
             _ => false,
         });
+        // A replier's client would wait for ever, and so would its next requests.
+        let waits = |message: &ToScript| matches!(message, ToScript::Piece { .. });
+        self.abandoned = matches!(
+            self.carries,
+            Carries::Messages {
+                socket: zmtp::SocketType::Rep,
+                ..
+            }
+        ) && !self.backlog.iter().any(waits);
         // Before what the old script still wanted, and the primary one first.
         for &channel in blocked.iter().rev() {
             let close = FromScript::Close {
@@ -666,6 +770,7 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
         FromScript::Target { segment, .. }
         | FromScript::Input { segment, .. }
         | FromScript::Piece { segment, .. }
+        | FromScript::Finish { segment, .. }
         | FromScript::Open {
             parent: segment, ..
         }
@@ -679,7 +784,9 @@ fn segment_of(message: &ToScript) -> SegmentId {
     match message {
         ToScript::Event { segment, .. }
         | ToScript::Piece { segment, .. }
+        | ToScript::Finished { segment, .. }
         | ToScript::Unsent { segment }
+        | ToScript::Connected { segment }
         | ToScript::Resized { segment, .. }
         | ToScript::Frame { segment, .. }
         | ToScript::Opened { segment, .. }

@@ -41,6 +41,8 @@ pub(super) enum Way {
     },
     /// By this window, which spends a slot.
     Window(WindowId),
+    /// It is not known, and stays so: the listener takes such.
+    Anonymous,
 }
 
 /// What is to be done next for a connection.
@@ -62,6 +64,8 @@ pub(super) enum Effect {
         /// Which way the key may come in.
         way: Way,
     },
+    /// A peer without a key: see whether the listener takes such, then [`Table::committed`].
+    Keyless,
     /// Have the key room answer a client that has shown nothing, then [`Table::welcomed`].
     Welcome(Ask),
     /// Have the key room open what a client shows and proves its key by, then [`Table::proved`].
@@ -114,10 +118,10 @@ pub(super) struct Proved {
 /// A peer whose admission is durable.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    /// Who it is.
-    pub(super) key: PublicKey,
-    /// Which way it came in.
-    pub(super) way: Way,
+    /// Who it is, if it has a key.
+    pub(super) key: Option<PublicKey>,
+    /// Which way its key came in.
+    pub(super) way: Option<Way>,
     /// Where it comes from.
     pub(super) source: SocketAddr,
     /// The session's keys, released only now.
@@ -149,8 +153,8 @@ enum Stage {
     /// What it proves its key by is being opened.
     Prove,
     Commit {
-        key: PublicKey,
-        way: Way,
+        key: Option<PublicKey>,
+        way: Option<Way>,
         answer: Answer,
         zmtp: Option<Box<zmtp::Metadata>>,
     },
@@ -277,7 +281,22 @@ impl Table {
                 }
                 _ => Effect::Kill("it sent a proof out of order"),
             },
-            zmtp::Ask::Keyless(_) | zmtp::Ask::Vouch { .. } => ASKS_AS_CLIENT,
+            zmtp::Ask::Keyless(metadata) => match self.begin(connection, from, NO_SECRET) {
+                Ok(request) => match zmtp::Metadata::parse(metadata) {
+                    Ok(metadata) => {
+                        request.stage = Stage::Commit {
+                            key: None,
+                            way: None,
+                            answer: zmtp::Answer::Keyless.into(),
+                            zmtp: Some(Box::new(metadata)),
+                        };
+                        Effect::Keyless
+                    }
+                    Err(_) => request.break_off(),
+                },
+                Err(why) => Effect::Kill(why),
+            },
+            zmtp::Ask::Vouch { .. } => ASKS_AS_CLIENT,
         }
     }
 
@@ -341,8 +360,8 @@ impl Table {
             Ok(keys) => {
                 let answer = a12::Answer::Session(keys).into();
                 request.stage = Stage::Commit {
-                    key,
-                    way,
+                    key: Some(key),
+                    way: Some(way),
                     answer,
                     zmtp: None,
                 };
@@ -379,8 +398,8 @@ impl Table {
             (Stage::Lookup(Shown::Proof(proved)), Ok(way)) => {
                 let (key, host) = (proved.key, proved.host);
                 request.stage = Stage::Commit {
-                    key,
-                    way,
+                    key: Some(key),
+                    way: Some(way),
                     answer: proved.answer,
                     zmtp: proved.zmtp,
                 };
@@ -501,6 +520,22 @@ impl Table {
         Some(Ok(admitted))
     }
 
+    /// What a peer without a key, that waits to be let in, tells of itself, and where it comes from.
+    pub(super) fn keyless(
+        &self,
+        connection: ConnectionId,
+    ) -> Option<(&zmtp::Metadata, SocketAddr)> {
+        let request = self.requests.get(&connection)?;
+        match &request.stage {
+            Stage::Commit {
+                key: None,
+                zmtp: Some(metadata),
+                ..
+            } => Some((metadata, request.source)),
+            _ => None,
+        }
+    }
+
     /// The connection is gone. Gives the key that it claimed, if it did.
     pub(super) fn closed(&mut self, connection: ConnectionId) -> Option<PublicKey> {
         let request = self.requests.get_mut(&connection)?;
@@ -608,6 +643,30 @@ pub(super) fn which_way(
         (Err(_), Some(window)) if open => Ok(Way::Window(window.id)),
         (Err(denied), None) => Err(denied.into()),
         (Ok(_) | Err(_), _) => Err(Reason::WindowShut),
+    })
+}
+
+/// As [`which_way`], where the listener may also take keys that are not known. One that an admin has
+/// said no to is known.
+pub(super) fn which_way_or_anonymous(
+    keystore: &dyn Keystore,
+    now: Now,
+    name: &Name,
+    key: &PublicKey,
+    secret: Option<Use>,
+    anonymous: bool,
+) -> Result<Result<Way, Reason>, StoreError> {
+    let way = which_way(keystore, now, name, key, secret)?;
+    if !anonymous || secret.is_none() {
+        return Ok(way);
+    }
+    let unknown = matches!(
+        keystore.lookup(now, name, key)?,
+        Err(Denied::Unknown | Denied::OutOfScope)
+    );
+    Ok(match way {
+        Err(_) if unknown => Ok(Way::Anonymous),
+        way => way,
     })
 }
 

@@ -7,6 +7,7 @@ use keystore::{Actor, Change, Epoch, Keystore, Now, StoreError};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::doorman::Caller;
 use super::{Event, Host};
 use crate::ipc::admin::{FromHost, ListenerStatus, ScriptStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
@@ -169,6 +170,9 @@ impl Host {
                     drop(reply.send(FromHost::Status(host.status(highest))));
                 })
             }),
+            ToHost::Admit { name, key, from } => {
+                self.admit_caller(Caller { name, key, from }, reply);
+            }
             ToHost::AuditHead => self.store.read(|keystore, _| {
                 let head = keystore.audit_head();
                 Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))

@@ -1,7 +1,7 @@
 //! Which frameservers run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::admit::{Table, Use};
 use super::child::{Child, Did, how};
-use super::interface::{BindFailure, Interface};
+use super::interface::{self, BindFailure, Bound, Interface};
 use super::refusals::Refusals;
 use super::roll::{Session, Stage};
 use super::strangers::Seen;
@@ -61,7 +61,7 @@ pub(super) struct Front {
     pub(super) undecided: usize,
     /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
     /// and the address is free, whatever the frameserver does.
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Bound>,
     child: Option<Child<ToFrameserver>>,
     /// The admissions of its peers.
     pub(super) table: Table,
@@ -81,9 +81,27 @@ struct Failures {
 
 impl Front {
     pub(super) fn tell(&mut self, message: ToFrameserver) {
+        self.tell_with(message, Vec::new());
+    }
+
+    pub(super) fn tell_with(&mut self, message: ToFrameserver, descriptors: Vec<OwnedFd>) {
         if let Some(child) = &mut self.child {
-            child.tell(message);
+            child.tell_with(message, descriptors);
         }
+    }
+
+    /// Where datagrams are spoken, a socket for one client alone: what is for it lies apart from what
+    /// strangers send, and it stays when the listener goes.
+    pub(super) fn socket_for(&self, client: SocketAddr) -> std::io::Result<Option<OwnedFd>> {
+        match (self.scheme, self.sockets.first()) {
+            (Scheme::CurveCp, Some(socket)) => interface::connected(socket, client).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether unknown keys come in, too.
+    pub(super) fn takes_anonymous(&self) -> bool {
+        self.scheme == Scheme::CurveCp && self.options.curvecp().anonymous
     }
 
     /// What its process is to speak, with these secrets if it has such.
@@ -93,7 +111,14 @@ impl Front {
                 role: Role::Sink,
                 secrets,
             },
-            Scheme::Zmtp | Scheme::CurveCp => {
+            Scheme::CurveCp => {
+                let options = self.options.curvecp();
+                Speaks::CurveCp {
+                    extension: options.extension,
+                    idle: options.idle,
+                }
+            }
+            Scheme::Zmtp => {
                 let options = self.options.zmtp();
                 Speaks::Zmtp {
                     socket: Box::new(options.socket.clone()),
@@ -108,7 +133,8 @@ impl Front {
     pub(super) fn carries(&self) -> Carries {
         match self.scheme {
             Scheme::A12 => Carries::Events,
-            Scheme::Zmtp | Scheme::CurveCp => self.options.zmtp().carries(),
+            Scheme::Zmtp => self.options.zmtp().carries(),
+            Scheme::CurveCp => Carries::Stream { writable: true },
         }
     }
 
@@ -174,7 +200,7 @@ impl Host {
         }
         let sockets = match wanted.interface.parse::<Interface>() {
             Ok(interface) => interface
-                .listen(wanted.port)
+                .listen(wanted.port, |address| self.is_left(address))
                 .map(|sockets| (interface.scheme(), sockets))
                 .map_err(|error| BindFailure(&error).to_string()),
             Err(error) => Err(error.to_string()),
@@ -187,10 +213,7 @@ impl Host {
             Ok(sockets) => sockets,
             Err(why) => return cannot(self, &why),
         };
-        let addresses: Vec<SocketAddr> = sockets
-            .iter()
-            .filter_map(|socket| socket.local_addr().ok())
-            .collect();
+        let addresses: Vec<SocketAddr> = sockets.iter().filter_map(interface::address).collect();
         let keyless = matches!(&wanted.options, Options::Zmtp(options) if options.keyless);
         if keyless && !addresses.iter().all(|address| address.ip().is_loopback()) {
             return cannot(self, "keyless only on loopback");
@@ -250,12 +273,22 @@ impl Host {
         });
     }
 
+    /// Whether clients of a listener that is gone still use this address for datagrams.
+    fn is_left(&self, address: SocketAddr) -> bool {
+        let datagrams = self
+            .fronts
+            .values()
+            .filter(|front| front.scheme == Scheme::CurveCp && front.addresses.contains(&address));
+        let mut listens = datagrams.map(|front| front.listener.is_some()).peekable();
+        listens.peek().is_some() && listens.all(|listens| !listens)
+    }
+
     pub(super) fn start_front(&mut self, id: FrontId) {
         // It may have been let go meanwhile; then there is nothing to start a process for.
         let Some(front) = self.fronts.get(&id).filter(|front| front.child.is_none()) else {
             return;
         };
-        let sockets: Result<Vec<_>, _> = front.sockets.iter().map(TcpListener::try_clone).collect();
+        let sockets: Result<Vec<_>, _> = front.sockets.iter().map(Bound::try_clone).collect();
         let (secrets, uses) = self.secrets_of(id);
         let started = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()
             .and_then(|ends| Ok((ends, sockets?, self.spawn_front(id)?)));
@@ -283,7 +316,7 @@ impl Host {
         front.link = Some(scripts.into_fd());
     }
 
-    fn spawn_front(&self, id: FrontId) -> std::io::Result<Child<ToFrameserver>> {
+    pub(super) fn spawn_front(&self, id: FrontId) -> std::io::Result<Child<ToFrameserver>> {
         let events = self.events.clone();
         Child::spawn(frameserver::ROLE, move |did| {
             let events = events.clone();
@@ -309,8 +342,9 @@ impl Host {
             .fronts
             .iter()
             .find(|(_, front)| front.script == script && front.listener == Some(listener));
-        if let Some((&id, _)) = found {
-            self.stop_listening(id);
+        match found {
+            Some((&id, _)) => self.stop_listening(id),
+            None => self.disconnect(script, listener),
         }
     }
 
@@ -322,7 +356,7 @@ impl Host {
         front.undecided = 0;
         for socket in std::mem::take(&mut front.sockets) {
             // It may not be listening yet; then closing it is enough.
-            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+            let _ = socket.shutdown(std::net::Shutdown::Both);
         }
         match &mut front.child {
             Some(child) => child.tell(ToFrameserver::StopListening),
@@ -337,6 +371,7 @@ impl Host {
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
     /// are not.
     pub(super) fn relink_fronts(&mut self, script: ScriptId) {
+        self.disconnect_all(script);
         for (id, number) in self.fronts_of(script).into_iter().zip((0..=u32::MAX).rev()) {
             let listener = ListenerId(number);
             self.stop_listening(id);
@@ -377,6 +412,7 @@ impl Host {
 
     /// The script is gone for good: nobody new is taken for it.
     pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
+        self.disconnect_all(script);
         for id in self.fronts_of(script) {
             self.stop_listening(id);
         }
@@ -466,6 +502,7 @@ impl Host {
                 why,
             } => self.connection_closed(id, connection, source, reference, why),
             FromFrameserver::Strangers(told) => self.strangers(id, told),
+            FromFrameserver::Up(_) => self.kill_front(id, "it dials nobody"),
             FromFrameserver::Gone { session, why } => {
                 tracing::debug!(session = session.0, ?why, "session gone");
                 self.session_gone(id, session, &why);
@@ -566,7 +603,7 @@ impl Host {
 }
 
 /// What a child says, so that it is not taken for a line of ours.
-fn words(said: &str) -> String {
+pub(super) fn words(said: &str) -> String {
     said.chars()
         .filter(|c| !c.is_control())
         .take(MAX_WORDS)

@@ -112,7 +112,12 @@ impl World {
             private: None,
         };
         let (_, ring) = kept.change(&tag, now.wall_ms, key, false).unwrap();
-        let keys = Keys { kept, tag, ring };
+        let keys = Keys {
+            kept,
+            tag,
+            ring,
+            client: None,
+        };
         let options = Options {
             programs: Vec::new(),
             arguments: Vec::new(),
@@ -122,6 +127,7 @@ impl World {
             handshake: Duration::from_secs(10),
             unproved: Unproved::at_most(16),
             penalties: true,
+            reach: Vec::new(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),
@@ -156,10 +162,11 @@ impl World {
             front: world.front,
             script: SCRIPT,
             name: world.name.clone(),
-            key: victim,
+            key: Some(victim),
             from: source(),
             since_ms: 0,
             expires_ms: None,
+            anonymous: false,
             stage: Stage::Taken,
         };
         world.host.sessions.enter(world.other, behaved);
@@ -227,10 +234,11 @@ impl World {
         let seen = self.seen;
         for (id, session) in all.filter(|(id, _)| id.0 > seen && *id != self.other) {
             self.seen = id.0;
-            assert_ne!(session.key, self.victim, "i1: somebody else's key is in");
-            let admitted = self.admitted.entry(session.key).or_default();
+            let key = session.key.expect("i1: somebody without a key is in");
+            assert_ne!(key, self.victim, "i1: somebody else's key is in");
+            let admitted = self.admitted.entry(key).or_default();
             *admitted += 1;
-            let proofs = self.proofs.get(&session.key).copied().unwrap_or(0);
+            let proofs = self.proofs.get(&key).copied().unwrap_or(0);
             assert!(*admitted <= proofs, "i1: a session without a proof");
         }
         let other = self.host.sessions.get(self.other);

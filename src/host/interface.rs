@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
+pub(super) use socket2::Socket as Bound;
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 use thiserror::Error;
 
@@ -44,13 +46,8 @@ impl FromStr for Interface {
 
     fn from_str(text: &str) -> Result<Self, InterfaceError> {
         let (scheme, place) = Scheme::of(text);
-        let scheme = match scheme {
-            Ok(scheme @ (Scheme::A12 | Scheme::Zmtp)) => scheme,
-            Ok(other) => return Err(InterfaceError::Scheme(other.name().to_owned())),
-            Err(name) => return Err(InterfaceError::Scheme(name.to_owned())),
-        };
         Ok(Self {
-            scheme,
+            scheme: scheme.map_err(|name| InterfaceError::Scheme(name.to_owned()))?,
             place: place.parse()?,
         })
     }
@@ -93,38 +90,45 @@ impl Interface {
         self.scheme
     }
 
-    /// Makes the listening sockets. Port 0 is the protocol's own.
-    pub(super) fn listen(&self, port: u16) -> io::Result<Vec<TcpListener>> {
+    /// Makes the sockets. Port 0 is the protocol's own. Where datagrams are spoken, `shares` says
+    /// which addresses may be shared with sockets of ours.
+    pub(super) fn listen(
+        &self,
+        port: u16,
+        shares: impl Fn(SocketAddr) -> bool,
+    ) -> io::Result<Vec<Bound>> {
         let port = match port {
             0 => self.scheme.port().unwrap_or(0),
             port => port,
         };
-        let sockets = match &self.place {
-            Place::Everywhere => everywhere(port, None)?,
-            Place::Device(device) => everywhere(port, Some(device))?,
-            Place::Address(IpAddr::V4(address), _) => {
-                vec![bound(SocketAddr::from((*address, port)), None, false)?]
+        let bind = |address: SocketAddr, device: Option<&str>, dual| match self.scheme {
+            Scheme::A12 | Scheme::Zmtp => listening(address, device, dual),
+            Scheme::CurveCp => datagrams(address, device, dual, shares(address)),
+        };
+        let everywhere = |device| match bind((Ipv6Addr::UNSPECIFIED, port).into(), device, true) {
+            // The kernel has no IPv6.
+            Err(error) if is_no_ipv6(&error) => {
+                bind((Ipv4Addr::UNSPECIFIED, port).into(), device, false)
             }
+            // One for both families.
+            other => other,
+        };
+        let socket = match &self.place {
+            Place::Everywhere => everywhere(None)?,
+            Place::Device(device) => everywhere(Some(device))?,
+            Place::Address(IpAddr::V4(address), _) => bind((*address, port).into(), None, false)?,
             Place::Address(IpAddr::V6(address), scope) => {
                 let address = SocketAddrV6::new(*address, port, 0, *scope);
-                vec![bound(address.into(), None, false)?]
+                bind(address.into(), None, false)?
             }
         };
-        Ok(sockets)
+        Ok(vec![socket])
     }
 }
 
-/// One socket for both families, or one for IPv4 where the kernel has no IPv6.
-fn everywhere(port: u16, device: Option<&str>) -> io::Result<Vec<TcpListener>> {
-    match bound((Ipv6Addr::UNSPECIFIED, port).into(), device, true) {
-        Ok(socket) => Ok(vec![socket]),
-        Err(error) if is_no_ipv6(&error) => Ok(vec![bound(
-            (Ipv4Addr::UNSPECIFIED, port).into(),
-            device,
-            false,
-        )?]),
-        Err(error) => Err(error),
-    }
+/// The address of a socket.
+pub(super) fn address(socket: &Bound) -> Option<SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
 }
 
 fn is_no_ipv6(error: &io::Error) -> bool {
@@ -137,24 +141,80 @@ fn is_no_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn bound(address: SocketAddr, device: Option<&str>, dual: bool) -> io::Result<TcpListener> {
+fn unbound(
+    address: SocketAddr,
+    device: Option<&[u8]>,
+    dual: bool,
+    kind: Type,
+) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(IpProtocol::TCP),
+        kind.nonblocking().cloexec(),
+        Some(match kind {
+            Type::STREAM => IpProtocol::TCP,
+            _ => IpProtocol::UDP,
+        }),
     )?;
     if address.is_ipv6() {
         socket.set_only_v6(!dual)?;
     }
+    if device.is_some() {
+        socket.bind_device(device)?;
+    }
+    Ok(socket)
+}
+
+fn listening(address: SocketAddr, device: Option<&str>, dual: bool) -> io::Result<Bound> {
+    let socket = unbound(address, device.map(str::as_bytes), dual, Type::STREAM)?;
     // A listener that was closed a moment ago leaves connections behind that need not be waited for.
     socket.set_reuse_address(true)?;
-    if let Some(device) = device {
-        socket.bind_device(Some(device.as_bytes()))?;
-    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// A socket for datagrams of whoever comes. Only sockets of this user can have its address, too, and
+/// only once it is bound, so that an address that others use is not taken; where it `shares`, some
+/// of ours have it already.
+fn datagrams(
+    address: SocketAddr,
+    device: Option<&str>,
+    dual: bool,
+    shares: bool,
+) -> io::Result<Bound> {
+    let socket = unbound(address, device.map(str::as_bytes), dual, Type::DGRAM)?;
+    socket.set_reuse_port(shares)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    keep(&socket);
+    Ok(socket)
+}
+
+/// A socket at the address of another one, for the datagrams of one client alone.
+pub(super) fn connected(beside: &Bound, client: SocketAddr) -> io::Result<OwnedFd> {
+    let address = beside.local_addr()?;
+    let own = address.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+    let dual = own.is_ipv6() && !beside.only_v6()?;
+    let client = match client.ip() {
+        IpAddr::V4(ip) if own.is_ipv6() => (ip.to_ipv6_mapped(), client.port()).into(),
+        _ => client,
+    };
+    let device = beside.device()?;
+    let socket = unbound(own, device.as_deref(), dual, Type::DGRAM)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address)?;
+    socket.connect(&client.into())?;
+    keep(&socket);
     Ok(socket.into())
 }
+
+/// Has the kernel keep many datagrams until they are read; it gives what it may.
+fn keep(socket: &Socket) {
+    let _ = socket.set_recv_buffer_size(DATAGRAMS);
+}
+
+/// Bytes, with what the kernel needs for itself.
+const DATAGRAMS: usize = 1 << 20;
 
 /// Connections that the kernel completes before they are accepted. Where a burst of them overflows
 /// it, others lose packets and wait until they are sent again.
@@ -178,6 +238,40 @@ impl fmt::Display for BindFailure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, UdpSocket};
+
+    fn datagrams(interface: &str, port: u16, shares: bool) -> io::Result<Bound> {
+        let interface: Interface = format!("curvecp://{interface}").parse().unwrap();
+        Ok(interface.listen(port, |_| shares)?.remove(0))
+    }
+
+    #[test]
+    fn a_client_has_a_socket_of_its_own_that_outlives_the_listener() {
+        for (interface, at) in [("", "127.0.0.1"), ("", "[::1]"), ("127.0.0.1", "127.0.0.1")] {
+            let listener = datagrams(interface, 0, false).unwrap();
+            let own = address(&listener).unwrap();
+            let peers = ["one", "two"].map(|_| UdpSocket::bind(format!("{at}:0")).unwrap());
+            let port = own.port();
+            for peer in &peers {
+                peer.connect(format!("{at}:{port}")).unwrap();
+            }
+            let client = connected(&listener, peers[0].local_addr().unwrap()).unwrap();
+            let sockets = [UdpSocket::from(client), listener.into()];
+            let hears = |sockets: &[UdpSocket; 2]| {
+                for (peer, socket) in peers.iter().zip(sockets) {
+                    peer.send(b"x").unwrap();
+                    assert_eq!(socket.recv_from(&mut [0; 9]).unwrap().0, 1);
+                }
+            };
+            hears(&sockets);
+            let [client, listener] = sockets;
+            // Another program does not get the address, the next listener does.
+            drop(listener);
+            assert!(datagrams(interface, port, false).is_err());
+            let next = datagrams(interface, port, true).unwrap();
+            hears(&[client, next.into()]);
+        }
+    }
 
     #[test]
     fn the_grammar() {
@@ -215,15 +309,16 @@ mod tests {
         let interface: Interface = "127.0.0.1".parse().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let error = interface
-            .listen(free.local_addr().unwrap().port())
+            .listen(free.local_addr().unwrap().port(), |_| false)
             .unwrap_err();
         assert_eq!(BindFailure(&error).to_string(), "bind: address in use");
     }
 
     #[test]
     fn everywhere_takes_both_families() {
-        let sockets = everywhere(0, None).unwrap();
-        let port = sockets[0].local_addr().unwrap().port();
+        let everywhere: Interface = "zmtp://".parse().unwrap();
+        let sockets = everywhere.listen(0, |_| false).unwrap();
+        let port = address(&sockets[0]).unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         assert!(std::net::TcpStream::connect(("::1", port)).is_ok());
     }

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Instant;
 
 use chacha20::ChaCha20Rng;
-use identity::PublicKey;
+use identity::{Name, PublicKey};
 use keystore::{HostKey, Ring};
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::admit::Proved;
@@ -20,7 +20,8 @@ use crate::wire::a12::Rounds;
 use crate::wire::a12::keyroom::{Claim, Pending};
 use crate::wire::cookie::Jar;
 use crate::wire::crypto::SecretKey;
-use crate::wire::{Answer, Ask, Violation, zmtp};
+use crate::wire::curvecp::{self, ServerName};
+use crate::wire::{Answer, Ask, Field, Violation, zmtp};
 
 /// Something to be done with the private keys, and what to do with what comes of it.
 pub(super) type Work<H> = Box<dyn FnOnce(&mut Room) -> Then<H> + Send>;
@@ -36,21 +37,28 @@ pub(super) struct Room {
     keys: Ring<HostKey>,
     /// The same keys, for the protocols that try each.
     hosts: Vec<zmtp::keyroom::Host>,
+    secrets: Vec<SecretKey>,
+    /// By which connections of scripts are known to servers.
+    client: Option<SecretKey>,
     clock: Clock,
     random: ChaCha20Rng,
     zmtp: Jar,
+    curvecp: Jar,
 }
 
 impl Room {
-    fn new(keys: Ring<HostKey>, clock: Clock) -> std::io::Result<Self> {
+    fn new(keys: Ring<HostKey>, client: Option<HostKey>, clock: Clock) -> std::io::Result<Self> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| std::io::Error::other(error.to_string()))?;
         let mut random = ChaCha20Rng::from_seed(*seed);
         let mut room = Self {
             keys,
             hosts: Vec::new(),
+            secrets: Vec::new(),
+            client: client.map(|key| SecretKey::from_bytes(*key.reveal())),
             clock,
             zmtp: Jar::new(*zmtp::keyroom::COOKIE_NONCE, Instant::now(), &mut random),
+            curvecp: Jar::new(curvecp::keyroom::COOKIES, Instant::now(), &mut random),
             random,
         };
         room.see_keys();
@@ -65,8 +73,14 @@ impl Room {
     fn see_keys(&mut self) {
         let previous = self.keys.previous.as_ref().map(|previous| &previous.key);
         let keys = std::iter::once(&self.keys.current).chain(previous);
-        let secrets = keys.map(|key| SecretKey::from_bytes(*key.reveal()));
-        self.hosts = secrets.filter_map(zmtp::keyroom::Host::new).collect();
+        let keys: Vec<&HostKey> = keys.collect();
+        let secrets = || {
+            keys.iter()
+                .map(|key| SecretKey::from_bytes(*key.reveal()))
+                .filter(|secret| secret.public().is_some())
+        };
+        self.hosts = secrets().filter_map(zmtp::keyroom::Host::new).collect();
+        self.secrets = secrets().collect();
     }
 
     /// A previous key whose time is over is not used any more.
@@ -95,8 +109,27 @@ impl Room {
         (key.public(), claim.challenge(&secret, rounds, nonce))
     }
 
+    /// Vouches towards a server for the short-term key of one of our connections; `None`: there is no
+    /// key to do it with.
+    pub(super) fn vouch(
+        &mut self,
+        client: &PublicKey,
+        server_short: &PublicKey,
+        server: &PublicKey,
+    ) -> Option<Answer> {
+        let own = self.client.as_ref()?;
+        let mut nonce = [0; 16];
+        self.random.fill_bytes(&mut nonce);
+        let vouch = zmtp::keyroom::vouch(own, client, server_short, server, nonce);
+        let answer = zmtp::Answer::Vouch {
+            key: own.public()?,
+            vouch: Box::new(vouch),
+        };
+        Some(answer.into())
+    }
+
     /// Answers a client that has shown nothing, in a protocol with cookies.
-    pub(super) fn welcome(&mut self, ask: Ask) -> Result<Answer, Violation> {
+    pub(super) fn welcome(&mut self, ask: Ask, options: &Options) -> Result<Answer, Violation> {
         self.expire();
         let now = Instant::now();
         match ask {
@@ -105,12 +138,25 @@ impl Room {
                 let welcome = zmtp::keyroom::welcome(&hello, &self.hosts, jar, now, random)?;
                 Ok(zmtp::Answer::Welcome(Box::new(welcome)).into())
             }
+            Ask::CurveCp(curvecp::Ask::Hello(hello)) => {
+                let extension = options.curvecp().extension;
+                let secrets: Vec<&SecretKey> = self.secrets.iter().collect();
+                let (jar, random) = (&mut self.curvecp, &mut self.random);
+                let cookie =
+                    curvecp::keyroom::cookie(&hello, extension, &secrets, jar, now, random)?;
+                Ok(curvecp::Answer::Cookie(Box::new(cookie)).into())
+            }
             _ => Err(Violation::OutOfTurn),
         }
     }
 
-    /// Opens what a client proves its key by, in a protocol with cookies.
-    pub(super) fn prove(&mut self, ask: Ask, options: &Options) -> Result<Proved, Violation> {
+    /// Opens what a client proves its key by, in a protocol with cookies. `name` is the listener's.
+    pub(super) fn prove(
+        &mut self,
+        ask: Ask,
+        options: &Options,
+        name: &Name,
+    ) -> Result<Proved, Violation> {
         self.expire();
         let now = Instant::now();
         match (ask, options) {
@@ -125,6 +171,24 @@ impl Room {
                     host: proved.host,
                     answer: zmtp::Answer::Session(proved.session).into(),
                     zmtp: Some(Box::new(proved.metadata)),
+                })
+            }
+            (Ask::CurveCp(curvecp::Ask::Initiate(initiate)), options) => {
+                let no_name = Violation::Malformed(Field::Name);
+                let server: ServerName = match &options.curvecp().server_name {
+                    Some(server) => server.clone(),
+                    None => name.as_str().parse().map_err(|_| no_name)?,
+                };
+                let secrets: Vec<&SecretKey> = self.secrets.iter().collect();
+                let (jar, random) = (&mut self.curvecp, &mut self.random);
+                let proved =
+                    curvecp::keyroom::initiate(&initiate, &secrets, &server, jar, now, random)?;
+                let host = self.hosts.get(proved.host).ok_or(Violation::Key)?;
+                Ok(Proved {
+                    key: proved.key,
+                    host: host.public(),
+                    answer: curvecp::Answer::Session(proved.session).into(),
+                    zmtp: None,
                 })
             }
             _ => Err(Violation::OutOfTurn),
@@ -147,12 +211,13 @@ impl<Q: Ord + Copy, H: 'static> KeyRoom<Q, H> {
     /// Starts the thread; it ends, and the keys are wiped, when this handle is dropped.
     pub(super) fn start(
         keys: Ring<HostKey>,
+        client: Option<HostKey>,
         clock: Clock,
         deliver: impl Fn(Then<H>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let current = keys.current.public();
-        let mut room = Room::new(keys, clock)?;
+        let mut room = Room::new(keys, client, clock)?;
         thread::Builder::new()
             .name("key room".into())
             .spawn(move || {

@@ -18,6 +18,7 @@
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
 //! | `control` | what an admin may ask |
+//! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
 //! | `probe` | what a sandbox denies on this system |
 //! | `store`, `keyroom`, `child` | how work reaches the other threads and the children |
@@ -26,6 +27,7 @@ mod admit;
 mod child;
 mod clock;
 pub mod control;
+mod doorman;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -34,6 +36,7 @@ mod hostile;
 mod hostkeys;
 mod interface;
 mod keyroom;
+mod outbound;
 mod peers;
 mod probe;
 mod program;
@@ -61,6 +64,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use clock::Clock;
+pub use doorman::{Caller, Doorman, admit};
 pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
@@ -71,6 +75,7 @@ use crate::ipc::script::{ErrorMode, FromScript, Limits};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
+pub use outbound::{NoReach, Reach};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -100,6 +105,8 @@ pub struct Options {
     pub sessions: usize,
     /// How long a window is open if nobody says.
     pub window: Duration,
+    /// What scripts may connect to.
+    pub reach: Vec<Reach>,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
@@ -134,6 +141,8 @@ pub struct Keys {
     pub tag: Name,
     /// Those that answer.
     pub ring: Ring<HostKey>,
+    /// The one by which connections that scripts make are known to servers.
+    pub client: Option<HostKey>,
 }
 
 /// Why a key may not come in for a name, if it knows the required secret, beside which this window
@@ -176,6 +185,8 @@ enum Event {
     Front(FrontId, Did<FromFrameserver>),
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
+    /// An outbound connection has been dialled.
+    Dialled(FrontId, io::Result<std::net::TcpStream>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -199,7 +210,9 @@ struct Host {
     events: mpsc::Sender<Event>,
     scripts: BTreeMap<ScriptId, Script>,
     fronts: BTreeMap<FrontId, Front>,
+    outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
     clock: Clock,
@@ -237,7 +250,8 @@ impl Host {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let keyroom = KeyRoom::start(keys.ring, clock, deliver(events.clone())).map_err(thread)?;
+        let keyroom = KeyRoom::start(keys.ring, keys.client, clock, deliver(events.clone()))
+            .map_err(thread)?;
         let hostkeys = hostkeys::Keeper::start(keys.kept, keys.tag, clock, deliver(events.clone()))
             .map_err(thread)?;
         let socket = control::socket_path(&options.state);
@@ -253,7 +267,9 @@ impl Host {
             events,
             scripts: BTreeMap::new(),
             fronts: BTreeMap::new(),
+            outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            doorman: Doorman::default(),
             blind: false,
             clock,
             windows: windows::Windows::default(),
@@ -299,13 +315,18 @@ impl Host {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Then(then) => then(self),
+            Event::Front(front, did) if self.outbound.contains_key(&front) => {
+                self.outbound_did(front, did);
+            }
             Event::Front(front, did) => self.front_did(front, did),
+            Event::Dialled(front, made) => self.dialled(front, made),
             Event::Script(script, did) => self.script_did(script, did),
             Event::Admin(by, request, reply) => self.admin(by, request, reply),
             Event::Stop if self.stopping.is_some() => {
                 tracing::warn!("told to stop twice: ending at once");
                 self.scripts.clear();
                 self.fronts.clear();
+                self.outbound.clear();
             }
             Event::Stop => {
                 tracing::info!("ending");
@@ -327,6 +348,7 @@ impl Host {
             tracing::warn!("some process did not end in time");
             self.scripts.clear();
             self.fronts.clear();
+            self.outbound.clear();
         }
     }
 
@@ -340,7 +362,7 @@ impl Host {
 
     /// All scripts have ended, and the frameservers have closed their peers' connections.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty()
+        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
     }
 }
 

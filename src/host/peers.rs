@@ -1,5 +1,7 @@
 //! What the questions of a frameserver's peers come to: the steps of an admission, done.
 
+use std::os::fd::OwnedFd;
+
 use identity::{Name, PublicKey};
 use keystore::{
     Actor, ApplyError, Change, Entry, How, Keystore, Note, Now, Reason, Scope, Standing, StoreError,
@@ -26,6 +28,7 @@ impl Host {
             Effect::Challenge { claim, rounds, way } => {
                 self.challenge(id, connection, claim, rounds, way);
             }
+            Effect::Keyless => self.keyless(id, connection),
             Effect::Welcome(ask) => self.welcome(id, connection, ask),
             Effect::Prove(ask) => self.prove(id, connection, ask),
             // A newcomer is known by when it came as one who knows the key of then.
@@ -55,14 +58,16 @@ impl Host {
         id: FrontId,
         connection: ConnectionId,
         answer: Answer,
-        session: Option<SessionId>,
+        session: Option<(SessionId, Option<OwnedFd>)>,
     ) {
         if let Some(front) = self.fronts.get_mut(&id) {
-            front.tell(ToFrameserver::Answer {
+            let (session, socket) = session.unzip();
+            let message = ToFrameserver::Answer {
                 connection,
                 answer,
                 session,
-            });
+            };
+            front.tell_with(message, socket.flatten().into_iter().collect());
         }
     }
 
@@ -71,11 +76,12 @@ impl Host {
             return;
         };
         let name = front.name.clone();
+        let anonymous = front.takes_anonymous();
         // A secret that has been replaced meanwhile is good for nothing.
         let secret = front.uses.get(&secret).copied();
         let blind = self.blind;
         self.store.read(move |keystore, now| {
-            let way = admit::which_way(keystore, now, &name, &key, secret);
+            let way = admit::which_way_or_anonymous(keystore, now, &name, &key, secret, anonymous);
             Box::new(move |host: &mut Self| {
                 let way = match way {
                     Ok(_) if blind => Err(Reason::Keystore),
@@ -109,7 +115,7 @@ impl Host {
         }
         let accepted_ms = match way {
             Way::Known { added_ms } => Some(added_ms),
-            Way::Window(_) => None,
+            Way::Window(_) | Way::Anonymous => None,
         };
         self.in_keyroom(id, connection, move |room| {
             let (public, pending) = room.challenge(claim, rounds, nonce, accepted_ms);
@@ -118,8 +124,12 @@ impl Host {
     }
 
     fn welcome(&mut self, id: FrontId, connection: ConnectionId, ask: Ask) {
+        let Some(front) = self.fronts.get(&id) else {
+            return;
+        };
+        let options = front.options.clone();
         self.in_keyroom(id, connection, move |room| {
-            let answer = room.welcome(ask);
+            let answer = room.welcome(ask, &options);
             move |table: &mut Table| table.welcomed(connection, answer)
         });
     }
@@ -128,9 +138,9 @@ impl Host {
         let Some(front) = self.fronts.get(&id) else {
             return;
         };
-        let options = front.options.clone();
+        let (options, name) = (front.options.clone(), front.name.clone());
         self.in_keyroom(id, connection, move |room| {
-            let proved = room.prove(ask, &options);
+            let proved = room.prove(ask, &options, &name);
             move |table: &mut Table| table.proved(connection, proved)
         });
     }
@@ -178,16 +188,20 @@ impl Host {
         if self.blind {
             return self.committed(id, connection, Err(Reason::Keystore));
         }
-        if !self.has_room(id, &key) {
+        if !self.has_room_for(id, &key) {
             return self.committed(id, connection, Err(Reason::TooMany));
         }
         let name = front.name.clone();
+        let anonymous = front.takes_anonymous();
         match way {
-            Way::Known { .. } => self.store.read(move |keystore, now| {
-                let entry = match admit::which_way(keystore, now, &name, &key, good_for) {
-                    Ok(Ok(Way::Known { .. })) => read_entry(keystore, now, &name, &key),
+            Way::Known { .. } | Way::Anonymous => self.store.read(move |keystore, now| {
+                let found =
+                    admit::which_way_or_anonymous(keystore, now, &name, &key, good_for, anonymous);
+                let entry = match found {
+                    Ok(Ok(Way::Known { .. })) => read_entry(keystore, now, &name, &key).map(Some),
+                    Ok(Ok(Way::Anonymous)) if way == Way::Anonymous => Ok(None),
                     // It was accepted when it claimed.
-                    Ok(Ok(Way::Window(_))) => Err(Reason::UnknownKey),
+                    Ok(Ok(Way::Window(_) | Way::Anonymous)) => Err(Reason::UnknownKey),
                     Ok(Err(reason)) => Err(reason),
                     Err(error) => Err(not_looked_up(&error)),
                 };
@@ -205,15 +219,10 @@ impl Host {
                 self.store
                     .apply(Actor::Host, vec![enrol], move |done, keystore, now| {
                         let entry = match done {
-                            Ok(_) => read_entry(keystore, now, &name, &key),
+                            Ok(_) => read_entry(keystore, now, &name, &key).map(Some),
                             Err(error) => {
                                 tracing::warn!(%key, "not enrolled: {error}");
-                                Err(match error {
-                                    ApplyError::NotWelcome(denied) => denied.into(),
-                                    ApplyError::Standing(Standing::Banned) => Reason::Banned,
-                                    ApplyError::Store(_) => Reason::Keystore,
-                                    _ => Reason::WindowShut,
-                                })
+                                Err(not_enrolled(&error))
                             }
                         };
                         Box::new(move |host: &mut Self| host.committed(id, connection, entry))
@@ -222,19 +231,53 @@ impl Host {
         }
     }
 
-    fn committed(&mut self, id: FrontId, connection: ConnectionId, entry: Result<Entry, Reason>) {
+    /// A peer without a key comes in where the listener takes such, from this machine only.
+    fn keyless(&mut self, id: FrontId, connection: ConnectionId) {
+        let room = self.has_room(id);
+        let Some(front) = self.fronts.get_mut(&id) else {
+            return;
+        };
+        let options = front.options.zmtp();
+        let fits = front
+            .table
+            .keyless(connection)
+            .is_some_and(|(metadata, source)| {
+                options.keyless && source.ip().is_loopback() && options.socket.takes(metadata)
+            });
+        let accepted = match (fits, room) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Reason::TooMany),
+            (false, _) => Err(Reason::Protocol),
+        };
+        match front.table.committed(connection, accepted) {
+            Some(Ok(admitted)) => self.admit(id, connection, admitted, None),
+            Some(Err(effect)) => self.perform(id, connection, effect),
+            None => {}
+        }
+    }
+
+    /// The store has looked; an entry is there, unless the peer stays unknown.
+    fn committed(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        entry: Result<Option<Entry>, Reason>,
+    ) {
         // What the store found good is turned away if the listener was closed, or filled up,
         // while it looked.
-        let entry = entry.and_then(|entry| match self.has_room(id, &entry.key) {
-            true => Ok(entry),
-            false => Err(Reason::TooMany),
+        let entry = entry.and_then(|entry| {
+            let room = match &entry {
+                Some(entry) => self.has_room_for(id, &entry.key),
+                None => self.has_room(id),
+            };
+            room.then_some(entry).ok_or(Reason::TooMany)
         });
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
         let accepted = entry.as_ref().map(drop).map_err(|reason| *reason);
         match (front.table.committed(connection, accepted), entry) {
-            (Some(Ok(admitted)), Ok(entry)) => self.admit(id, connection, admitted, &entry),
+            (Some(Ok(admitted)), Ok(entry)) => self.admit(id, connection, admitted, entry.as_ref()),
             (Some(Err(effect)), _) => self.perform(id, connection, effect),
             // It left before it could be let in.
             (None, _) | (Some(Ok(_)), Err(_)) => {}
@@ -247,39 +290,66 @@ impl Host {
     }
 
     /// Whether one more session of this key can be borne: no key, and no crowd, takes it all.
-    fn has_room(&self, id: FrontId, key: &PublicKey) -> bool {
+    fn has_room_for(&self, id: FrontId, key: &PublicKey) -> bool {
+        let sessions = self.sessions.iter().map(|(_, session)| session);
+        let own = sessions.filter(|session| session.key == Some(*key));
+        self.has_room(id) && own.count() < MAX_PER_KEY
+    }
+
+    fn has_room(&self, id: FrontId) -> bool {
         let Some(front) = self.fronts.get(&id) else {
             return false;
         };
-        let sessions = || self.sessions.iter().map(|(_, session)| session);
+        let sessions = self.sessions.iter().map(|(_, session)| session);
         front.listener.is_some()
             && front.undecided < self.options.undecided
-            && sessions().filter(|session| session.front == id).count() < self.options.sessions
-            && sessions().filter(|session| session.key == *key).count() < MAX_PER_KEY
+            && sessions.filter(|session| session.front == id).count() < self.options.sessions
     }
 
     /// Registers the session; only then are its keys released and its script asked.
-    fn admit(&mut self, id: FrontId, connection: ConnectionId, peer: Admitted, entry: &Entry) {
+    fn admit(
+        &mut self,
+        id: FrontId,
+        connection: ConnectionId,
+        peer: Admitted,
+        entry: Option<&Entry>,
+    ) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
         let (Some(listener), script) = (front.listener, front.script) else {
             return;
         };
+        let socket = match front.socket_for(peer.source) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(source = %peer.source, "no socket for a client: {error}");
+                let refused = Answer::Refused(Refusal::NotAccepted);
+                return self.answer(id, connection, refused, None);
+            }
+        };
         self.next_session += 1;
         let session = SessionId(self.next_session);
+        let anonymous = peer.way == Some(Way::Anonymous);
         let window = match peer.way {
-            Way::Window(window) => Some(window),
-            Way::Known { .. } => None,
+            Some(Way::Window(window)) => Some(window),
+            Some(Way::Known { .. } | Way::Anonymous) | None => None,
         };
         // A key that came in by this window before, and left, is not new.
-        let new = window.is_some_and(|window| entry.added.how == How::Window(window));
-        tracing::info!(
-            name = %front.name, key = %peer.key, source = %peer.source, session = session.0, new,
-            "authenticated"
-        );
+        let is_added = |window| entry.is_some_and(|entry| entry.added.how == How::Window(window));
+        let new = window.is_some_and(is_added);
+        match &peer.key {
+            Some(key) => tracing::info!(
+                name = %front.name, %key, source = %peer.source, session = session.0, new,
+                anonymous, "authenticated"
+            ),
+            None => tracing::info!(
+                name = %front.name, source = %peer.source, session = session.0,
+                "let in without a key"
+            ),
+        }
         front.undecided += 1;
-        let carries = front.carries();
+        let (carries, scheme) = (front.carries(), front.scheme);
         let name = front.name.clone();
         self.sessions.enter(
             session,
@@ -290,27 +360,32 @@ impl Host {
                 key: peer.key,
                 from: peer.source,
                 since_ms: self.clock.now().wall_ms,
-                expires_ms: entry.expires_ms,
+                expires_ms: entry.and_then(|entry| entry.expires_ms),
+                anonymous,
                 stage: Stage::Undecided,
             },
         );
-        self.store.note(Note::Admitted {
-            name,
-            key: peer.key,
-            from: peer.source,
-            window: window.filter(|_| new),
-            session: session.0,
-        });
-        self.answer(id, connection, peer.answer, Some(session));
+        if let Some(key) = peer.key {
+            self.store.note(Note::Admitted {
+                name,
+                key,
+                from: peer.source,
+                window: window.filter(|_| new),
+                session: session.0,
+            });
+        }
+        self.answer(id, connection, peer.answer, Some((session, socket)));
         if let Some(script) = self.scripts.get_mut(&script) {
             script.tell(ToScript::Request(Request {
                 listener,
                 session,
                 key: peer.key,
-                tags: tags(entry),
+                tags: entry.map(tags).unwrap_or_default(),
                 endpoint: peer.source,
                 new,
                 carries,
+                anonymous,
+                scheme,
                 zmtp: peer.zmtp,
             }));
         }
@@ -329,7 +404,17 @@ fn read_entry(
     }
 }
 
-fn not_looked_up(error: &StoreError) -> Reason {
+/// Why a window does not let a key in after all.
+pub(super) fn not_enrolled(error: &ApplyError) -> Reason {
+    match error {
+        ApplyError::NotWelcome(denied) => (*denied).into(),
+        ApplyError::Standing(Standing::Banned) => Reason::Banned,
+        ApplyError::Store(_) => Reason::Keystore,
+        _ => Reason::WindowShut,
+    }
+}
+
+pub(super) fn not_looked_up(error: &StoreError) -> Reason {
     tracing::error!("cannot look a key up: {error}");
     Reason::Keystore
 }

@@ -24,7 +24,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Whether one more is remembered by itself.
-    fn take(&mut self, now: Instant) -> bool {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         if self
             .since
             .is_none_or(|since| now.duration_since(since) >= SPAN)
@@ -38,6 +38,12 @@ impl Refusals {
         }
         self.more = self.more.saturating_add(1);
         false
+    }
+
+    /// How many were not remembered one by one, once it is time to say so.
+    pub(super) fn sum(&mut self, now: Instant) -> Option<u64> {
+        let due = |since| now.duration_since(since) >= SPAN;
+        (self.more > 0 && self.since.is_none_or(due)).then(|| std::mem::take(&mut self.more))
     }
 }
 
@@ -102,12 +108,13 @@ impl Host {
     pub(super) fn sum_refusals(&mut self) {
         let now = Instant::now();
         for front in self.fronts.values_mut() {
-            let due = |since| now.duration_since(since) >= SPAN;
-            if front.refusals.more > 0 && front.refusals.since.is_none_or(due) {
-                let count = std::mem::take(&mut front.refusals.more);
+            if let Some(count) = front.refusals.sum(now) {
                 let name = front.name.clone();
                 self.store.note(Note::RefusedMore { name, count });
             }
+        }
+        for note in self.doorman.sums() {
+            self.store.note(note);
         }
     }
 }

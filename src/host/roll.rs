@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use identity::{Name, PublicKey};
-use keystore::{Entry, Farewell, Now};
+use keystore::{Denied, Entry, Farewell, Now};
 
 use super::{FrontId, ScriptId};
 use crate::ipc::SessionId;
@@ -19,12 +19,15 @@ pub(super) struct Session {
     pub(super) front: FrontId,
     pub(super) script: ScriptId,
     pub(super) name: Name,
-    pub(super) key: PublicKey,
+    /// `None`: it has none, and nobody asks for one there.
+    pub(super) key: Option<PublicKey>,
     pub(super) from: SocketAddr,
     /// Wall clock, ms since 1970.
     pub(super) since_ms: u64,
     /// When its key expires.
     pub(super) expires_ms: Option<u64>,
+    /// Its key need not be known, but must not be one that was said no to.
+    pub(super) anonymous: bool,
     pub(super) stage: Stage,
 }
 
@@ -52,7 +55,15 @@ impl Session {
 
     /// Whether it may go on if its key stands so.
     fn may_stay(&self, entry: Option<&Entry>, now: Now) -> bool {
-        entry.is_some_and(|entry| entry.allows(&self.name, now, 0).is_ok())
+        let stands = match entry {
+            Some(entry) => entry.allows(&self.name, now, 0).map(drop),
+            None => Err(Denied::Unknown),
+        };
+        match stands {
+            Ok(()) => true,
+            Err(Denied::Unknown | Denied::OutOfScope) => self.anonymous || self.key.is_none(),
+            Err(_) => self.key.is_none(),
+        }
     }
 }
 
@@ -113,7 +124,7 @@ impl Roll {
     ) -> Vec<Dropped> {
         let end = entry.and_then(|entry| entry.expires_ms);
         for (id, session) in &mut self.sessions {
-            if session.key == *key && session.expires_ms != end {
+            if session.key == Some(*key) && session.expires_ms != end {
                 if let Some(old) = session.expires_ms {
                     self.expiring.remove(&(old, *id));
                 }
@@ -121,7 +132,7 @@ impl Roll {
                 session.expires_ms = end;
             }
         }
-        self.revoke(|session| session.key == *key && !session.may_stay(entry, now))
+        self.revoke(|session| session.key == Some(*key) && !session.may_stay(entry, now))
     }
 
     /// Time has passed: who has to go.
@@ -168,7 +179,8 @@ impl Roll {
     /// Those that are going because one of these keys is not accepted any more.
     pub(super) fn revoked(&self, keys: &[PublicKey]) -> Vec<SessionStatus> {
         let revoked = |session: &Session| {
-            session.stage == Stage::Ending(Farewell::Revoked) && keys.contains(&session.key)
+            session.stage == Stage::Ending(Farewell::Revoked)
+                && session.key.is_some_and(|key| keys.contains(&key))
         };
         self.statuses(revoked)
     }
@@ -180,7 +192,7 @@ impl Roll {
         now: Now,
     ) -> Vec<SessionStatus> {
         self.statuses(|session| {
-            let entry = entries.iter().find(|(key, _)| *key == session.key);
+            let entry = entries.iter().find(|(key, _)| Some(*key) == session.key);
             entry.is_some_and(|(_, entry)| !session.may_stay(entry.as_ref(), now))
         })
     }

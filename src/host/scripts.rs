@@ -117,6 +117,7 @@ impl Host {
     fn script_said(&mut self, id: ScriptId, message: FromScript) {
         match message {
             FromScript::Listen(listen) => self.listen(id, listen),
+            FromScript::Connect(wanted) => self.connect(id, wanted),
             FromScript::Secret(wanted) => self.secret(id, wanted),
             FromScript::OpenWindow(wanted) => self.script_opens(id, wanted),
             FromScript::CloseWindow { listener, window } => {

@@ -39,7 +39,8 @@ impl Host {
             return;
         }
         let (front, key) = (session.front, session.key);
-        tracing::info!(%key, session = id.0, accepted = accept, "decided");
+        let key = key.map(tracing::field::display);
+        tracing::info!(key, session = id.0, accepted = accept, "decided");
         if let Some(stage) = self.sessions.stage(id) {
             *stage = match accept {
                 true => Stage::Taken,
@@ -82,13 +83,16 @@ impl Host {
             Stage::Ending(why) => why,
             Stage::Undecided | Stage::Taken => why,
         };
-        tracing::info!(key = %session.key, session = id.0, "session ended");
-        self.store.note(Note::Left {
-            name: session.name,
-            key: session.key,
-            session: id.0,
-            why,
-        });
+        let shown = session.key.map(tracing::field::display);
+        tracing::info!(key = shown, session = id.0, "session ended");
+        if let Some(key) = session.key {
+            self.store.note(Note::Left {
+                name: session.name,
+                key,
+                session: id.0,
+                why,
+            });
+        }
         for revocation in &mut self.revocations {
             revocation.left.remove(&id);
         }
@@ -132,7 +136,7 @@ impl Host {
         let keys: Vec<PublicKey> = self
             .sessions
             .iter()
-            .map(|(_, session)| session.key)
+            .filter_map(|(_, session)| session.key)
             .collect();
         self.store.read(move |keystore, _| {
             let mut entries = Vec::with_capacity(keys.len());

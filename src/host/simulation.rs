@@ -242,7 +242,9 @@ impl World {
             }
             Effect::Answer(answer) => self.answer(id, answer.try_into().unwrap()),
             Effect::Refuse(_, refusal) => self.answer(id, Answer::Refused(refusal)),
-            Effect::Welcome(_) | Effect::Prove(_) => panic!("no step of this protocol"),
+            Effect::Keyless | Effect::Welcome(_) | Effect::Prove(_) => {
+                panic!("no step of this protocol")
+            }
             Effect::Kill(why) => panic!("an honest frameserver was to be killed: {why}"),
         }
     }
@@ -293,6 +295,7 @@ impl World {
                     Err(Reason::UnknownKey)
                 })
             }
+            Job::Commit(_, Way::Anonymous) => unreachable!("nobody takes such here"),
             Job::Commit(key, Way::Window(window)) => {
                 let enrol = [Change::Enrol { window, key }];
                 let done = self.store.apply(self.now, &Actor::Host, &enrol);
@@ -314,7 +317,7 @@ impl World {
                 None => None,
                 Some(Err(effect)) => Some(effect),
                 Some(Ok(admitted)) => {
-                    assert_eq!(admitted.key, self.peers[&id].key);
+                    assert_eq!(admitted.key, Some(self.peers[&id].key));
                     self.sessions.insert(id);
                     return self.answer(id, admitted.answer.try_into().unwrap());
                 }

@@ -13,7 +13,7 @@ use keystore::{
 };
 
 use super::admit::{NO_SECRET, Use};
-use super::{FrontId, Host, ScriptId};
+use super::{FrontId, Host, ScriptId, doorman};
 use crate::ipc::ListenerId;
 use crate::ipc::frameserver::{Candidate, Listen, ToFrameserver};
 use crate::ipc::script::{ToScript, Wanted, WindowEvent, WindowStatus};
@@ -81,17 +81,10 @@ impl Windows {
         found.into_iter().map(status).collect()
     }
 
-    /// The window that lets in whoever comes by a protocol without secrets; the youngest that is
-    /// open.
+    /// The window that lets in whoever comes by a protocol without secrets.
     fn without_secret(&self, name: &Name) -> Option<WindowId> {
-        self.seen
-            .values()
-            .filter(|seen| {
-                let window = &seen.window;
-                window.name == *name && window.origin == Origin::WithoutSecret && seen.left > 0
-            })
-            .max_by_key(|seen| seen.window.opened.wall_ms)
-            .map(|seen| seen.window.id)
+        let seen = self.seen.values();
+        doorman::without_secret(name, seen.map(|seen| (&seen.window, seen.left)))
     }
 
     /// The windows whose secrets verify beside a listener's required one; the youngest come first,

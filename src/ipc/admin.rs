@@ -1,10 +1,11 @@
 //! Admin and host, over the owner-only control socket.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use identity::{Name, PublicKey};
 use keystore::audit::Head;
-use keystore::{Change, Entry, HostKeyChange, Listed, Window};
+use keystore::{Change, Entry, HostKeyChange, Listed, Reason, Window};
 use serde::{Deserialize, Serialize};
 
 use super::frameserver::Strangers;
@@ -44,6 +45,15 @@ pub enum ToHost {
         /// Do all of it but the writing.
         rehearsal: bool,
     },
+    /// A key has been proved to somebody else's server: let it in as a listener would.
+    Admit {
+        /// What the server is for.
+        name: Name,
+        /// The key.
+        key: PublicKey,
+        /// Where it comes from.
+        from: SocketAddr,
+    },
 }
 
 /// What the host answers.
@@ -77,6 +87,8 @@ pub enum FromHost {
     HostKeys(Vec<Listed>),
     /// To [`ToHost::ChangeHostKey`]: what there is now.
     HostKeyChanged(Listed),
+    /// To [`ToHost::Admit`]: what is known of the key, or why it is not let in.
+    Admission(Result<Entry, Reason>),
 }
 
 /// A session.
@@ -86,10 +98,10 @@ pub struct SessionStatus {
     pub session: u64,
     /// The name of its listener.
     pub name: Name,
-    /// Whose it is.
-    pub key: PublicKey,
+    /// Whose it is; `None`: a peer without a key.
+    pub key: Option<PublicKey>,
     /// Where it comes from.
-    pub from: std::net::SocketAddr,
+    pub from: SocketAddr,
     /// Since when, wall clock, ms since 1970.
     pub since_ms: u64,
 }
@@ -125,7 +137,7 @@ pub struct ListenerStatus {
     /// Its name.
     pub name: Name,
     /// Where it listens.
-    pub addresses: Vec<std::net::SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
     /// Whether its frameserver accepts connections.
     pub ready: bool,
     /// The script that made it.

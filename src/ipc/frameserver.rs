@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use identity::Reference;
+use identity::{PublicKey, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, Denied, SessionId, Unproved};
 use crate::wire::a12::{Role, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Refusal, Violation, zmtp};
+use crate::wire::{Answer, Ask, Refusal, Violation, curvecp, zmtp};
 
 /// What the host says to a frameserver.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,7 +18,8 @@ pub enum ToFrameserver {
     /// The current secrets have changed; these replace all of them.
     Secrets(Vec<Candidate>),
     /// What the key room says to this connection's pending question. With one that
-    /// [admits](Answer::admits) comes the session that the peer has become.
+    /// [admits](Answer::admits) comes the session that the peer has become; its descriptor, where
+    /// datagrams are spoken: a socket for that peer alone.
     Answer {
         /// The connection that asked.
         connection: ConnectionId,
@@ -38,6 +39,9 @@ pub enum ToFrameserver {
     Drop(SessionId),
     /// Close the listening sockets and whatever is not a session yet; end after the last session.
     StopListening,
+    /// To one that is a client: speak on this connection, its descriptor. It is a session from the
+    /// start, and what it asks comes under the session's number.
+    Connected(SessionId),
     /// The script process is a new one. Its descriptor: the new data link. Every accepted session
     /// is announced on it.
     Relink,
@@ -76,6 +80,22 @@ pub enum Speaks {
         keyless: bool,
         /// How many messages may wait for one peer.
         high_water: u32,
+    },
+    /// ZeroMQ's, as a client: nobody is listened for.
+    ZmtpClient {
+        /// The server's key.
+        server: PublicKey,
+        /// Our socket.
+        socket: Box<zmtp::Socket>,
+        /// How many messages may wait for the server.
+        high_water: u32,
+    },
+    /// CurveCP.
+    CurveCp {
+        /// Tells servers apart that share an address.
+        extension: curvecp::Extension,
+        /// After so long without a packet a connection is over.
+        idle: Duration,
     },
 }
 
@@ -124,6 +144,8 @@ pub enum FromFrameserver {
     },
     /// What has become of strangers; at most once a second, and only if something is new.
     Strangers(Strangers),
+    /// A client's session has been taken by its server.
+    Up(SessionId),
     /// A session has ended.
     Gone {
         /// Which one.

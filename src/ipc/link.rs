@@ -24,7 +24,7 @@ const BYTES: usize = 4096;
 /// How much a client may have under way to the script.
 pub fn credit(carries: Carries) -> u32 {
     match carries {
-        Carries::Events => CREDIT,
+        Carries::Events | Carries::Stream { .. } => CREDIT,
         Carries::Messages { .. } => CREDIT_OF_MESSAGES,
     }
 }
@@ -104,14 +104,21 @@ pub fn pieces(parts: Vec<Vec<u8>>) -> impl Iterator<Item = (Vec<u8>, Ends)> {
         } else {
             Ends::Part
         };
-        let mut rest = Some(part);
+        let (mut part, mut done) = (Some(part), 0);
         std::iter::from_fn(move || {
-            let mut piece = rest.take()?;
-            if piece.len() <= PIECE {
-                return Some((piece, end));
+            let rest = part.as_ref()?.get(done..)?;
+            match rest.split_at_checked(PIECE) {
+                Some((piece, more)) if !more.is_empty() => {
+                    done += PIECE;
+                    Some((piece.to_vec(), Ends::Nothing))
+                }
+                _ if done > 0 => {
+                    let last = rest.to_vec();
+                    part = None;
+                    Some((last, end))
+                }
+                _ => part.take().map(|whole| (whole, end)),
             }
-            rest = Some(piece.split_off(PIECE));
-            Some((piece, Ends::Nothing))
         })
     })
 }
@@ -171,7 +178,8 @@ pub enum ToScript {
         /// What.
         event: External,
     },
-    /// A piece of a message from the client. With the last one, all of it costs credit.
+    /// A piece of a message from the client, all of which costs credit with the last one; or of its
+    /// stream, which counts as an event.
     Piece {
         /// On which segment.
         segment: SegmentId,
@@ -180,6 +188,18 @@ pub enum ToScript {
         bytes: Vec<u8>,
         /// What ends with it.
         ends: Ends,
+    },
+    /// A connection that the script has asked for is up, as this segment.
+    Connected {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// The client's stream is complete; nothing of it follows.
+    Finished {
+        /// On which segment.
+        segment: SegmentId,
+        /// Something went wrong at its side.
+        failed: bool,
     },
     /// A message of the script's was not sent: it is not our socket's turn.
     Unsent {
@@ -270,7 +290,7 @@ pub enum FromScript {
         /// What.
         input: Io,
     },
-    /// A piece of a message for the client. It counts as an event.
+    /// A piece of a message for the client, or of our stream. It counts as an event.
     Piece {
         /// On which segment.
         segment: SegmentId,
@@ -279,6 +299,13 @@ pub enum FromScript {
         bytes: Vec<u8>,
         /// What ends with it.
         ends: Ends,
+    },
+    /// The stream to the client is complete.
+    Finish {
+        /// On which segment.
+        segment: SegmentId,
+        /// Something went wrong at our side.
+        failed: bool,
     },
     /// Accept the client's request for another segment.
     Open {
@@ -339,6 +366,13 @@ mod tests {
                 prop_assert_eq!(whole.as_ref(), Some(&message));
             }
         }
+    }
+
+    #[test]
+    fn pieces_hold_no_more_memory_than_their_message() {
+        let message = vec![vec![0; 10_000_000]; 2];
+        let held: usize = pieces(message).map(|(piece, _)| piece.capacity()).sum();
+        assert_eq!(held, 20_000_000);
     }
 
     #[test]

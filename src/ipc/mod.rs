@@ -26,10 +26,11 @@ pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_
 pub use unproved::{Unproved, UnprovedError};
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::zmtp;
+use crate::wire::{curvecp, zmtp};
 
 /// A protocol, by the scheme of its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,6 +92,8 @@ pub enum Options {
     Usual,
     /// For ZeroMQ.
     Zmtp(Box<ZmtpOptions>),
+    /// For CurveCP.
+    CurveCp(Box<CurveCpOptions>),
 }
 
 impl Options {
@@ -98,7 +101,39 @@ impl Options {
     pub fn zmtp(&self) -> Cow<'_, ZmtpOptions> {
         match self {
             Self::Zmtp(options) => Cow::Borrowed(options),
-            Self::Usual => Cow::Owned(ZmtpOptions::default()),
+            _ => Cow::Owned(ZmtpOptions::default()),
+        }
+    }
+
+    /// Those of CurveCP; what is usual, if they are another protocol's.
+    pub fn curvecp(&self) -> Cow<'_, CurveCpOptions> {
+        match self {
+            Self::CurveCp(options) => Cow::Borrowed(options),
+            _ => Cow::Owned(CurveCpOptions::default()),
+        }
+    }
+}
+
+/// What a script wants of a CurveCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurveCpOptions {
+    /// The name that clients have to ask for; `None`: the listener's.
+    pub server_name: Option<curvecp::ServerName>,
+    /// Tells servers apart that share an address.
+    pub extension: curvecp::Extension,
+    /// After so long without a packet a connection is over.
+    pub idle: Duration,
+    /// Lets unknown keys in, too, without enrolling them.
+    pub anonymous: bool,
+}
+
+impl Default for CurveCpOptions {
+    fn default() -> Self {
+        Self {
+            server_name: None,
+            extension: curvecp::Extension::default(),
+            idle: curvecp::IDLE,
+            anonymous: false,
         }
     }
 }
@@ -148,6 +183,11 @@ pub enum Carries {
         most: u32,
         /// How many messages may wait for the peer.
         high_water: u32,
+    },
+    /// Bytes, and the end of them, in each direction.
+    Stream {
+        /// Our direction has not ended.
+        writable: bool,
     },
 }
 

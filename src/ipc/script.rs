@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, Denied, ListenerId, Options, SessionId};
+use super::{Carries, Denied, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -39,6 +39,15 @@ pub enum ToScript {
     },
     /// A peer has proved its key: decide with [`FromScript::Decide`].
     Request(Request),
+    /// A connection is gone, or was not made; it is tried again.
+    Disconnected {
+        /// Which one.
+        connection: ListenerId,
+        /// Why.
+        why: String,
+        /// After how long.
+        retry: Duration,
+    },
     /// Something went wrong on the listener that does not end it, rate-limited.
     Failure {
         /// Which one.
@@ -134,8 +143,8 @@ pub struct Request {
     pub listener: ListenerId,
     /// The session it will be.
     pub session: SessionId,
-    /// Who it is.
-    pub key: PublicKey,
+    /// Who it is; `None`: it has no key, and the listener takes such.
+    pub key: Option<PublicKey>,
     /// The names its key is accepted for, comma-separated.
     pub tags: String,
     /// Where it comes from.
@@ -144,6 +153,10 @@ pub struct Request {
     pub new: bool,
     /// What goes over its segment.
     pub carries: Carries,
+    /// Its key is not known, and the listener takes such.
+    pub anonymous: bool,
+    /// What it speaks.
+    pub scheme: Scheme,
     /// What a peer of ZeroMQ's tells of itself.
     pub zmtp: Option<Box<zmtp::Metadata>>,
 }
@@ -191,6 +204,8 @@ pub struct WindowStatus {
 pub enum FromScript {
     /// Make a listener.
     Listen(Listen),
+    /// Make a connection, and make it again when it breaks.
+    Connect(Connect),
     /// The listener's secret, or a window beside it.
     Secret(Wanted),
     /// Open a window for the listener's name.
@@ -209,7 +224,7 @@ pub enum FromScript {
         /// Take it.
         accept: bool,
     },
-    /// Close the listening socket; sessions stay.
+    /// Close the listening socket; sessions stay. Or make this connection no more.
     Unlisten(ListenerId),
     /// It is locked down and about to load the script; says what the sandbox denies, and by which
     /// layer.
@@ -309,6 +324,23 @@ pub struct Listen {
     pub port: u16,
     /// What it wants of the protocol.
     pub options: Options,
+    /// Where the script asked for it, for messages: `file:line`.
+    pub place: String,
+}
+
+/// What to connect to, with ZeroMQ's protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// The script's number for it; no listener has it.
+    pub connection: ListenerId,
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The server's key.
+    pub server: PublicKey,
+    /// Our socket.
+    pub options: ZmtpOptions,
     /// Where the script asked for it, for messages: `file:line`.
     pub place: String,
 }

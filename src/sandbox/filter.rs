@@ -1,6 +1,7 @@
 //! The seccomp allow-list: which calls, and with which arguments.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
 use libc::c_long;
 use seccompiler::{
@@ -14,6 +15,8 @@ pub(super) struct Calls {
     pub(super) free: &'static [&'static [c_long]],
     /// It may send signals to itself, as `abort` does.
     pub(super) own_signals: bool,
+    /// From this socket it may send to any address.
+    pub(super) datagrams: Option<RawFd>,
 }
 
 impl Calls {
@@ -39,7 +42,11 @@ impl Calls {
             rules.insert(call, vec![all([without(2, libc::PROT_EXEC)])?]);
         }
         let connected = all([without(3, libc::MSG_FASTOPEN), no_pointer(4)])?;
-        rules.insert(libc::SYS_sendto, vec![connected]);
+        let mut sends = vec![connected];
+        if let Some(socket) = self.datagrams {
+            sends.push(all([exactly(0, socket), without(3, libc::MSG_FASTOPEN)])?);
+        }
+        rules.insert(libc::SYS_sendto, sends);
         let commands = FCNTL.map(|command| all([exactly(1, command)]));
         let commands: Option<Vec<_>> = commands.into_iter().collect();
         rules.insert(libc::SYS_fcntl, commands?);

@@ -1,5 +1,6 @@
 //! What is left to each kind of process.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use super::filter::Calls;
@@ -19,12 +20,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A frameserver: the sockets it was given and those they bring; no file.
-    pub fn frameserver() -> Self {
+    /// A frameserver: the sockets it was given and those they bring; no file. `datagrams` is the one
+    /// from which it sends to whom it will, if it does.
+    pub fn frameserver(datagrams: Option<RawFd>) -> Self {
         Self {
             calls: Calls {
                 free: &[COMMON, CONNECTIONS],
                 own_signals: false,
+                datagrams,
             },
             readable: Vec::new(),
             writable: Vec::new(),
@@ -42,6 +45,7 @@ impl Policy {
             calls: Calls {
                 free: &[COMMON, FILES],
                 own_signals: true,
+                datagrams: None,
             },
             readable: time.chain([readable]).collect(),
             writable,

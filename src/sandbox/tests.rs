@@ -199,7 +199,7 @@ fn a_complaint_names_what_nothing_denies() {
         };
         complaint(&layers.report())
     };
-    let frameserver = Policy::frameserver();
+    let frameserver = Policy::frameserver(None);
     let told = complaint(&frameserver, Some(ABI::V4), false).unwrap();
     assert!(
         told.contains("denies: socket, fastopen, fork, kill, mmap exec, memfd, io_uring,"),
@@ -235,7 +235,7 @@ fn child() {
             attempts.extend(house.attempts());
             policy
         }
-        _ => Policy::frameserver(),
+        _ => Policy::frameserver(None),
     };
     // What replaces this process comes last, where nothing denies it.
     let last = attempts.iter().position(|(name, _)| *name == "execve");

@@ -12,6 +12,7 @@ mod net;
 mod process;
 mod reference;
 mod segment;
+mod streams;
 mod util;
 mod windows;
 
@@ -175,6 +176,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         windows::ENTRIES,
         segment::ENTRIES,
         messages::ENTRIES,
+        streams::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,

@@ -9,6 +9,7 @@ pub(super) use row::window_id;
 
 use std::fmt::Write;
 
+use crate::ipc::Carries;
 use crate::ipc::script::{Request, WindowEvent};
 use crate::wire::a12::event::{External, SegmentKind};
 
@@ -47,8 +48,18 @@ pub(super) enum Status {
     Resized(Resized),
     /// A frame has come.
     Frame(Frame),
+    /// A connection that the script has asked for is up.
+    Connected,
+    /// It is gone, or was not made, and is tried again after so many ms.
+    Disconnected { why: String, retry_ms: f64 },
     /// The client has sent a message of these parts.
     Parts(Vec<Vec<u8>>),
+    /// The next bytes of the client's stream; `None`: they are for its stream object.
+    Data(Option<Vec<u8>>),
+    /// The client's stream is complete.
+    Eof { failed: bool },
+    /// What could not be written can be now.
+    Drain,
     /// What the client says.
     Said {
         event: External,
@@ -151,12 +162,17 @@ pub(super) enum Id {
     SegmentRequest,
     Failure,
     Window,
+    Connected,
+    Disconnected,
     Resized,
     Frame,
     Viewport,
     ContentState,
     CursorHint,
     Message,
+    Data,
+    Eof,
+    Drain,
     Alert,
     Ident,
     CoreOpt,
@@ -170,7 +186,7 @@ pub(super) enum Id {
 }
 
 /// All kinds, in the order of [`Id`].
-pub(super) static KINDS: [Kind; 23] = [
+pub(super) static KINDS: [Kind; 28] = [
     Kind {
         name: "preroll",
         doc: "The last chance to send hints before the client runs; ACTIVATE goes out when the callback returns, unless it called suspend_target. On a listener it is only for information.",
@@ -265,7 +281,12 @@ pub(super) static KINDS: [Kind; 23] = [
             f(
                 "protocol",
                 "string?",
-                "listener: what the peer speaks, `a12` or `zmtp`",
+                "listener: what the peer speaks, `a12`, `zmtp` or `curvecp`",
+            ),
+            f(
+                "anonymous",
+                "boolean?",
+                "listener: nobody knows the peer; it came in because the listener takes such",
             ),
             f(
                 "zmtp_socket_type",
@@ -301,6 +322,19 @@ pub(super) static KINDS: [Kind; 23] = [
             f("left", "number", "how many keys it still lets in"),
             f("id", "string", "its number, sixteen hex digits"),
             f("label", "string?", "what it is called"),
+        ],
+    },
+    Kind {
+        name: "connected",
+        doc: "A connection of moonport.connect is up: the server has taken us.",
+        fields: &[],
+    },
+    Kind {
+        name: "disconnected",
+        doc: "A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.",
+        fields: &[
+            f("message", "string", "why"),
+            f("retry_ms", "number", "when it is tried again, milliseconds"),
         ],
     },
     Kind {
@@ -410,6 +444,29 @@ pub(super) static KINDS: [Kind; 23] = [
             FRAME,
             f("parts", "string[]?", "all parts of a message of parts"),
         ],
+    },
+    Kind {
+        name: "data",
+        doc: "The next bytes of the client's stream, cut anywhere.",
+        fields: &[f(
+            "data",
+            "string?",
+            "any bytes; absent once moonport.stream was called: they are for its `read`",
+        )],
+    },
+    Kind {
+        name: "eof",
+        doc: "The client's stream is complete. Ours goes on until moonport.finish; when both are, `terminated` follows.",
+        fields: &[f(
+            "failed",
+            "boolean",
+            "the client says that something went wrong at its side",
+        )],
+    },
+    Kind {
+        name: "drain",
+        doc: "There is room again for what moonport.write did not take.",
+        fields: &[],
     },
     Kind {
         name: "alert",
@@ -606,6 +663,7 @@ pub(super) fn segkind(kind: SegmentKind) -> &'static str {
         30 => "bridge-allocator",
         255 => "debug",
         0x6d73 => "messages",
+        0x7374 => "stream",
         _ => "",
     }
 }
@@ -620,6 +678,18 @@ pub(super) const NETWORK_SERVER: SegmentKind = SegmentKind(2);
 
 /// What a client without events of Arcan's is, that sends messages of parts. Not on the wire.
 pub(super) const MESSAGES: SegmentKind = SegmentKind(0x6d73);
+
+/// What a client is that sends and takes bytes. Not on the wire.
+const STREAM: SegmentKind = SegmentKind(0x7374);
+
+/// What a client without events of Arcan's is.
+pub(super) fn foreign(carries: Carries) -> Option<SegmentKind> {
+    match carries {
+        Carries::Events => None,
+        Carries::Messages { .. } => Some(MESSAGES),
+        Carries::Stream { .. } => Some(STREAM),
+    }
+}
 
 /// A peer that has become a client asks for this.
 pub(super) const HANDOVER: SegmentKind = SegmentKind(28);

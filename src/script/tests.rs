@@ -273,6 +273,11 @@ fn messages() {
 }
 
 #[test]
+fn streams() {
+    run("streams.lua");
+}
+
+#[test]
 fn segments() {
     run("segments.lua");
 }

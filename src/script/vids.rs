@@ -6,7 +6,8 @@ use identity::Name;
 
 use super::picture::Picture;
 use super::status::Status;
-use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript};
+use super::world::Reader;
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, PIECE};
 use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::wire::a12::event::{Io, SegmentKind, Target};
 
@@ -99,6 +100,10 @@ pub(super) struct Segment {
     pub(super) carries: Carries,
     /// The client's message of which not all pieces have come.
     pub(super) assembly: Assembly,
+    /// What has come of its stream, for a stream object; `None`: there is none.
+    pub(super) reader: Option<Reader>,
+    /// Its stream is complete.
+    pub(super) finished: bool,
     /// What goes to the client.
     pub(super) out: Outgoing,
     /// What the client's events cost that have come and are not dispatched.
@@ -170,8 +175,10 @@ pub(super) enum Say {
     Target(Target),
     /// Input.
     Input(Io),
-    /// A piece of a message.
+    /// A piece of a message or stream.
     Piece(Vec<u8>, Ends),
+    /// Our stream is complete.
+    Finish { failed: bool },
 }
 
 impl Say {
@@ -184,6 +191,7 @@ impl Say {
                 bytes,
                 ends,
             },
+            Self::Finish { failed } => FromScript::Finish { segment, failed },
         }
     }
 }
@@ -202,6 +210,10 @@ pub(super) struct Outgoing {
     late: VecDeque<Say>,
     /// How many messages of pieces wait in `late`, and how many bytes they have.
     messages: (u32, usize),
+    /// The last piece that went out was not a message's end.
+    cut: bool,
+    /// More bytes were written than there was room for.
+    overflown: bool,
 }
 
 impl Outgoing {
@@ -211,7 +223,42 @@ impl Outgoing {
             early: VecDeque::new(),
             late: VecDeque::new(),
             messages: (0, 0),
+            cut: false,
+            overflown: false,
         }
+    }
+
+    /// Takes bytes of a stream, as many as there is room for; says how many, and what is to be sent
+    /// now.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> (usize, Vec<Say>) {
+        let taken = bytes.len().min(STREAM_HELD.saturating_sub(self.messages.1));
+        self.overflown = taken < bytes.len();
+        self.messages.1 += taken;
+        let mut rest = bytes.get(..taken).unwrap_or_default();
+        // Small ones that wait go together.
+        if let Some(Say::Piece(last, _)) = self.late.back_mut() {
+            let (now, later) = rest.split_at(rest.len().min(PIECE.saturating_sub(last.len())));
+            last.extend_from_slice(now);
+            rest = later;
+        }
+        let pieces = rest.chunks(PIECE);
+        self.late
+            .extend(pieces.map(|piece| Say::Piece(piece.to_vec(), Ends::Nothing)));
+        (taken, self.credit(0))
+    }
+
+    /// Nothing more is written; what comes back is to be sent now.
+    pub(super) fn finish(&mut self, failed: bool) -> Vec<Say> {
+        self.overflown = false;
+        self.late.push_back(Say::Finish { failed });
+        self.credit(0)
+    }
+
+    /// Whether there is room again for what was not taken; says so once.
+    pub(super) fn drained(&mut self) -> bool {
+        let drained = self.overflown && self.messages.1 <= STREAM_HELD / 2;
+        self.overflown &= !drained;
+        drained
     }
 
     /// Takes a whole message, unless as many wait as may. What comes back is to be sent now.
@@ -254,6 +301,35 @@ impl Outgoing {
         Ok(None)
     }
 
+    /// The other end is new: it has taken nothing, and what waits is for it, but for the rest of a
+    /// message whose beginning is lost. What comes back is to be sent.
+    pub(super) fn restart(&mut self) -> Vec<Say> {
+        self.early.clear();
+        if std::mem::take(&mut self.cut) {
+            while let Some(say) = self.late.pop_front() {
+                self.count_out(&say);
+                if matches!(say, Say::Piece(_, Ends::Message)) {
+                    break;
+                }
+            }
+        }
+        self.credit = CREDIT;
+        self.credit(0)
+    }
+
+    /// Nothing goes out until there is another end again.
+    pub(super) fn pause(&mut self) {
+        self.credit = 0;
+    }
+
+    fn count_out(&mut self, say: &Say) {
+        if let Say::Piece(bytes, ends) = say {
+            let (count, held) = &mut self.messages;
+            *held = held.saturating_sub(bytes.len());
+            *count = count.saturating_sub(u32::from(*ends == Ends::Message));
+        }
+    }
+
     /// The other end knows the segment now: what is to be sent.
     pub(super) fn opened(&mut self) -> VecDeque<Say> {
         std::mem::take(&mut self.early)
@@ -266,18 +342,20 @@ impl Outgoing {
         self.credit -= count as u32;
         let now: Vec<Say> = self.late.drain(..count).collect();
         for say in &now {
-            if let Say::Piece(bytes, ends) = say {
-                let (count, held) = &mut self.messages;
-                *held = held.saturating_sub(bytes.len());
-                *count -= u32::from(*ends == Ends::Message);
+            self.count_out(say);
+            if let Say::Piece(_, ends) = say {
+                self.cut = *ends != Ends::Message;
             }
         }
         now
     }
 }
 
+/// So many bytes of a stream may wait for one peer, beside those that are under way.
+const STREAM_HELD: usize = 1 << 20;
+
 /// So many bytes of messages may wait for one peer, or one message that is larger.
-const MAX_HELD: usize = 16 << 20;
+const MAX_HELD: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -5,22 +5,24 @@ mod endings;
 mod flags;
 mod inbound;
 mod requests;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use identity::{Name, Secret};
+use identity::{Name, PublicKey, Secret};
 
 pub(super) use requests::{Ask, NotNow};
+pub(super) use streams::{Reader, Want};
 
 use super::picture::Picture;
-use super::status::{MESSAGES, Status};
+use super::status::{self, Status};
 use super::vids::{
     Address, Flags, Full, Listener, Object, Outgoing, Queued, Say, Segment, Stage, Vid,
 };
 use crate::ipc::link;
 use crate::ipc::link::Assembly;
-use crate::ipc::script::{FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId};
+use crate::ipc::script::{Connect, FromScript, Listen, Wanted, WindowStatus};
+use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId, ZmtpOptions};
 use crate::wire::a12::event::{SegmentKind, Target};
 use crate::wire::zmtp::SocketType;
 
@@ -88,8 +90,10 @@ pub(super) enum Unsent {
     Gone,
     /// As many wait for the peer as may.
     Full,
-    /// What goes over this segment is no messages of parts.
+    /// Something else goes over this segment.
     NoMessages,
+    /// Our stream has been finished.
+    Finished,
     /// Our socket does not send.
     OneWay(SocketType),
     /// It has too many bytes.
@@ -120,6 +124,8 @@ pub(super) struct World {
     next_listener: u32,
     next_request: u32,
     listeners: HashMap<ListenerId, Vid>,
+    /// What was asked for with moonport.connect.
+    connections: HashMap<ListenerId, Vid>,
     /// The windows of their names, as the host has told them.
     windows: HashMap<ListenerId, Vec<WindowStatus>>,
     routes: HashMap<SegmentId, Route>,
@@ -149,6 +155,7 @@ impl World {
             next_listener: 1,
             next_request: 1,
             listeners: HashMap::new(),
+            connections: HashMap::new(),
             windows: HashMap::new(),
             routes: HashMap::new(),
             opening: Vec::new(),
@@ -250,7 +257,7 @@ impl World {
             options,
             place,
         }));
-        self.tell(vid, Status::Preroll(super::status::NETWORK_SERVER));
+        self.tell(vid, Status::Preroll(status::NETWORK_SERVER));
         Some(vid)
     }
 
@@ -291,6 +298,41 @@ impl World {
         self.windows.get(&listener).map_or(&[], Vec::as_slice)
     }
 
+    // ---- connections
+
+    /// Asks the host for a connection to a server of ZeroMQ's.
+    pub(super) fn connect(
+        &mut self,
+        (host, port): (String, u16),
+        server: PublicKey,
+        options: ZmtpOptions,
+        place: String,
+    ) -> Option<Vid> {
+        if self.connections.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
+            return None;
+        }
+        let id = ListenerId(self.next_listener);
+        let label = format!("connection to {host}:{port} ({place})");
+        let mut segment = Segment {
+            carries: options.carries(),
+            stage: Stage::Active(status::MESSAGES),
+            ..self.blank(id, Address::Asked, label)
+        };
+        segment.out.pause();
+        let vid = self.new_segment(segment)?;
+        self.next_listener += 1;
+        self.connections.insert(id, vid);
+        self.outbox.host.push(FromScript::Connect(Connect {
+            connection: id,
+            host,
+            port,
+            server,
+            options,
+            place,
+        }));
+        Some(vid)
+    }
+
     // ---- segments
 
     fn new_segment(&mut self, segment: Segment) -> Option<Vid> {
@@ -311,6 +353,8 @@ impl World {
             picture: Picture::default(),
             carries: Carries::Events,
             assembly: Assembly::default(),
+            reader: None,
+            finished: false,
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),
@@ -373,13 +417,15 @@ impl World {
         if u32::try_from(bytes).map_or(true, |bytes| bytes > most) {
             return Err(Unsent::TooLarge { bytes, most });
         }
-        let Address::Open(id) = segment.address else {
+        let (link, address) = (segment.link, segment.address);
+        if address == Address::Gone {
             return Err(Unsent::Gone);
-        };
-        let link = segment.link;
+        }
         let now = segment.out.message(parts, high_water)?;
-        let said = now.into_iter().map(|say| (link, say.to(id)));
-        self.outbox.link.extend(said);
+        if let Address::Open(id) = address {
+            let said = now.into_iter().map(|say| (link, say.to(id)));
+            self.outbox.link.extend(said);
+        }
         Ok(())
     }
 
@@ -388,12 +434,13 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        let (Carries::Messages { .. }, Address::Expected(id)) = (segment.carries, segment.address)
+        let (Some(kind), Address::Expected(id)) =
+            (status::foreign(segment.carries), segment.address)
         else {
             return;
         };
         segment.address = Address::Open(id);
-        segment.stage = Stage::Registered(MESSAGES);
+        segment.stage = Stage::Registered(kind);
         let flags = segment.flags;
         if flags != Flags::default() {
             let link = segment.link;
@@ -402,12 +449,12 @@ impl World {
         self.tell(
             vid,
             Status::Registered {
-                kind: MESSAGES,
+                kind,
                 title: String::new(),
                 guid: [0; 2],
             },
         );
-        self.tell(vid, Status::Preroll(MESSAGES));
+        self.tell(vid, Status::Preroll(kind));
     }
 
     /// The `preroll` callback has returned.
@@ -507,9 +554,15 @@ impl World {
                 Status::Frame(_) => segment.flags.verbose && segment.picture.is_shown(),
                 _ => true,
             };
+            // What a stream object has too much of is paid for when it is read.
+            let kept = match (&mut entry.status, &mut segment.reader) {
+                (Status::Data(data), Some(reader)) => reader.take(data.take()),
+                (Status::Eof { .. }, Some(reader)) => reader.end(),
+                _ => false,
+            };
             if entry.cost > 0 {
                 segment.waiting = segment.waiting.saturating_sub(entry.cost);
-                if let Some(id) = segment.address.segment() {
+                if let Some(id) = segment.address.segment().filter(|_| !kept) {
                     let link = segment.link;
                     self.owe(id, link, entry.cost);
                 }

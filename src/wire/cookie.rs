@@ -134,7 +134,8 @@ impl Jar {
         let last = std::mem::replace(&mut self.current, fresh(rng));
         // Nobody has come for so long that the last key's cookies are too old, too.
         self.previous = (age < 2 * MINUTE).then_some(last);
-        self.since = now;
+        // Minutes are counted on, however late somebody comes: no cookie lives longer for it.
+        self.since += Duration::from_secs(age.as_secs() / 60 * 60);
         self.used.retain(|_, until| *until > now);
     }
 
@@ -213,6 +214,15 @@ mod tests {
         }
         assert!(jar.open(at(120), &early, &mut rng).is_err());
         assert!(jar.open(at(120), &late, &mut rng).is_err());
+    }
+
+    #[test]
+    fn a_cookie_lives_no_longer_where_few_come() {
+        let (mut jar, content, start, mut rng) = setup();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let cookie = jar.seal(at(0), &content, [1; 16], &mut rng);
+        assert!(jar.open(at(119), &cookie, &mut rng).is_ok());
+        assert!(jar.open(at(120), &cookie, &mut rng).is_err());
     }
 
     #[test]

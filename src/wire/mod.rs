@@ -337,4 +337,7 @@ pub enum Field {
     /// What a peer has subscribed to.
     #[error("subscriptions")]
     Subscriptions,
+    /// The name of the server that is wanted.
+    #[error("server name")]
+    Name,
 }

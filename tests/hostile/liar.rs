@@ -31,7 +31,9 @@ type Own = Socket<FromFrameserver, ToFrameserver>;
 fn candidate(listen: &Listen) -> &Candidate {
     match &listen.speaks {
         Speaks::A12 { secrets, .. } => &secrets[0],
-        Speaks::Zmtp { .. } => panic!("another protocol"),
+        Speaks::Zmtp { .. } | Speaks::ZmtpClient { .. } | Speaks::CurveCp { .. } => {
+            panic!("another protocol")
+        }
     }
 }
 

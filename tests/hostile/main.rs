@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 const LIES: [(&str, &str); 11] = [
     ("claims-twice", "it claimed twice for one connection"),
     ("proof-first", "it sent a proof without a claim"),
-    ("initiator-asks", "it asked what only an initiator asks"),
+    ("initiator-asks", "it asked what only a client asks"),
     ("foreign-gone", "it ended a session that is not its own"),
     ("ready-twice", "it was ready twice"),
     ("too-many", "it holds more connections than it may"),

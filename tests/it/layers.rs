@@ -67,7 +67,19 @@ const ROOMS: [Room; 10] = [
     },
     Room {
         directory: "src/script",
-        may: &["script", "ipc", "wire::a12::event", "sandbox"],
+        may: &[
+            "script",
+            "ipc",
+            "wire::a12::event",
+            "wire::curvecp::Extension",
+            "wire::curvecp::IDLE",
+            "wire::curvecp::ServerName",
+            "wire::zmtp::Heartbeat",
+            "wire::zmtp::Metadata",
+            "wire::zmtp::NoSocketType",
+            "wire::zmtp::SocketType",
+            "sandbox",
+        ],
         never: &["keystore"],
     },
     Room {
@@ -77,7 +89,10 @@ const ROOMS: [Room; 10] = [
             "ipc",
             PLAIN,
             "wire::crypto",
+            "wire::cookie",
             "wire::a12::keyroom",
+            "wire::curvecp::keyroom",
+            "wire::zmtp::keyroom",
             "frameserver::ROLE",
             "script::ROLE",
         ],
@@ -104,7 +119,9 @@ const EVERYTHING: &[&str] = &[""];
 const PLAIN: &str = "plain types of the wire";
 
 /// What the wire says without a state machine.
-const PLAIN_TYPES: [&str; 13] = [
+const PLAIN_TYPES: [&str; 27] = [
+    "wire::Answer",
+    "wire::Ask",
     "wire::Error",
     "wire::Field",
     "wire::Refusal",
@@ -118,7 +135,22 @@ const PLAIN_TYPES: [&str; 13] = [
     "wire::a12::SecretId",
     "wire::a12::StageKeys",
     "wire::a12::event",
+    "wire::curvecp::Answer",
+    "wire::curvecp::Ask",
+    "wire::curvecp::Extension",
+    "wire::curvecp::IDLE",
+    "wire::curvecp::ServerName",
+    "wire::zmtp::Answer",
+    "wire::zmtp::Ask",
+    "wire::zmtp::Heartbeat",
+    "wire::zmtp::Metadata",
+    "wire::zmtp::NoSocketType",
+    "wire::zmtp::Socket",
+    "wire::zmtp::SocketType",
 ];
+
+/// Rooms within the wire.
+const PROTOCOLS: [&str; 3] = ["wire::a12", "wire::curvecp", "wire::zmtp"];
 
 /// Crates that are for one place only.
 const KEPT: [(&str, &str); 5] = [
@@ -188,13 +220,16 @@ fn unsafe_is_where_it_is_expected() {
 
 impl Room {
     fn allows(&self, path: &UsedPath) -> bool {
-        if path.ours && path.names.len() < 2 {
-            // A room's name alone; what is taken from it is a path of its own.
+        let is_protocol = PROTOCOLS.contains(&path.text().as_str());
+        if path.ours && (path.names.len() < 2 || is_protocol) {
+            // A name alone; what is taken from it is a path of its own.
             true
         } else if path.ours {
-            let plain =
-                self.may.contains(&PLAIN) && PLAIN_TYPES.iter().any(|below| covers(below, path));
-            plain || self.may.iter().any(|below| covers(below, path))
+            let plain = self.may.contains(&PLAIN).then_some(PLAIN_TYPES);
+            let mut may = self.may.iter().chain(plain.iter().flatten());
+            // So is a module's on the way to what is allowed.
+            let towards = format!("{}::", path.text());
+            may.any(|below| covers(below, path) || below.starts_with(&towards))
         } else {
             !self.never.iter().any(|never| mentions(path, never))
         }

@@ -145,7 +145,12 @@ fn what(event: &Event, users: &Users) -> String {
                 _ => String::new(),
             };
             let key = named(key, label);
-            format!("admitted {key} to {name} from {source} as session {session}{how}")
+            let session = match session {
+                // Another program asked, by `moonport zap`.
+                0 => "to another program's session".to_owned(),
+                session => format!("as session {session}"),
+            };
+            format!("admitted {key} to {name} from {source} {session}{how}")
         }
         Event::Left {
             name,

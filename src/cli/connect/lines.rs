@@ -9,10 +9,20 @@ use super::text::MESSAGE;
 
 /// Starts reading; no more than one line is held ahead.
 pub(super) fn stdin() -> mpsc::Receiver<String> {
-    let (lines, there) = mpsc::channel(1);
+    ahead(|| Lines::new(io::stdin().lock()))
+}
+
+/// What a thread of its own takes from these, one ahead.
+pub(super) fn ahead<L: Iterator>(
+    lines: impl FnOnce() -> L + Send + 'static,
+) -> mpsc::Receiver<L::Item>
+where
+    L::Item: Send + 'static,
+{
+    let (said, there) = mpsc::channel(1);
     thread::spawn(move || {
-        for line in Lines::new(io::stdin().lock()) {
-            if lines.blocking_send(line).is_err() {
+        for line in lines() {
+            if said.blocking_send(line).is_err() {
                 return;
             }
         }

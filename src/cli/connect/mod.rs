@@ -1,14 +1,16 @@
 //! `moonport connect`: a client, a source that says lines and prints what it is told.
 
+mod keys;
 mod lines;
-mod link;
-mod random;
+pub(super) mod random;
 mod talk;
 mod text;
+mod zmtp;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use identity::{Name, PublicKey};
 use tokio::net::TcpStream;
@@ -19,19 +21,29 @@ use super::args::Connect;
 use super::exit::{Exit, Failure, OrExit};
 use super::invite::{self, Invite};
 use super::known::Known;
+use super::link::Link;
 use super::output::{Output, tell};
-use super::{named, secret, terminal};
-use crate::wire::a12::{InitiatorConfig, Role, Rounds, StageKeys};
+use super::{curvecp, named, secret, terminal};
+use crate::wire::a12::{Initiator, InitiatorConfig, Role, Rounds, StageKeys};
 use crate::wire::crypto::SecretKey;
-use link::{Expected, Keys, Link};
+use keys::{Expected, Keys};
 use random::Random;
 use talk::{Ended, Talk};
 
 /// Connects, talks until one side ends it.
 pub(super) async fn run(args: Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
     tokio::select! {
-        done = connect(&args, state, out, terminal::yes) => done,
+        done = dispatch(&args, state, out) => done,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// The protocol is seen from the address.
+async fn dispatch(args: &Connect, state: &Path, out: &Output) -> Result<Exit, Failure> {
+    match &args.server {
+        Some(Server::CurveCp(to)) => curvecp::connect::run(args, to, state).await,
+        Some(Server::Zmtp(server)) => zmtp::connect(server, args, state, out).await,
+        _ => connect(args, state, out, terminal::yes).await,
     }
 }
 
@@ -56,6 +68,7 @@ async fn connect(
     out: &Output,
     ask: impl AsyncFn(&str) -> Option<bool>,
 ) -> Result<Exit, Failure> {
+    fits(args)?;
     let known = Known::new(state);
     let (mut plan, secret) = match invite::read(&args.invite).await? {
         Some(invite) => {
@@ -96,6 +109,16 @@ async fn connect(
             }
         }
     }
+}
+
+/// Refuses what means nothing in a12.
+fn fits(args: &Connect) -> Result<(), Failure> {
+    let wrong = match args.zmtp.given() {
+        Some(given) => format!("{given} is for zmtp:// only"),
+        None if args.json && !args.probe => "--json goes with --probe, or zmtp://".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::because(Exit::Usage, wrong))
 }
 
 /// Where to, whom to expect there, and what to remember.
@@ -147,6 +170,9 @@ impl Plan {
             )
         })?;
         let (addresses, keys, name) = match server {
+            Server::CurveCp(_) => {
+                return Err(Failure::because(Exit::Usage, "this address is not of a12"));
+            }
             Server::Tag(tag) => {
                 let server = known.server(tag)?.ok_or_else(|| {
                     Failure::because(
@@ -172,6 +198,9 @@ impl Plan {
                 };
                 (vec![address.clone()], keys, name)
             }
+            Server::Zmtp(_) => {
+                return Err(Failure::because(Exit::Usage, "zmtp:// is another protocol"));
+            }
         };
         let expected = match given.unwrap_or(keys) {
             keys if !keys.is_empty() => Expected::OneOf(keys),
@@ -194,12 +223,7 @@ impl Plan {
 
     /// The key that we prove: the one that was named, the server's own, or the usual one.
     fn identity(&self, args: &Connect, known: &Known) -> Result<SecretKey, Failure> {
-        if let (None, Some(tag)) = (&args.identity, &self.known)
-            && let Some(own) = known.identity_for(tag)?
-        {
-            return Ok(own);
-        }
-        known.identity(args.identity.as_deref())
+        identity(args, self.known.as_ref(), known)
     }
 
     /// Connects to the first address that can be reached.
@@ -208,7 +232,7 @@ impl Plan {
         args: &Connect,
         initial: &StageKeys,
         own: &SecretKey,
-    ) -> Result<Link, Failure> {
+    ) -> Result<Link<Keys, TcpStream>, Failure> {
         loop {
             let failure = match dial(args, self, initial, own).await {
                 Err(failure) if failure.exit == Exit::Network => failure,
@@ -223,31 +247,47 @@ impl Plan {
     }
 }
 
-async fn dial(
-    args: &Connect,
-    plan: &Plan,
-    initial: &StageKeys,
-    own: &SecretKey,
-) -> Result<Link, Failure> {
-    let Address { host, port } = &plan.address;
+/// The key that we prove: the one that was named, the one for the server of this tag, or the usual
+/// one.
+fn identity(args: &Connect, server: Option<&Name>, known: &Known) -> Result<SecretKey, Failure> {
+    if let (None, Some(tag)) = (&args.identity, server)
+        && let Some(own) = known.identity_for(tag)?
+    {
+        return Ok(own);
+    }
+    known.identity(args.identity.as_deref())
+}
+
+/// Makes a connection. `hint` is for where nothing listens.
+async fn reach(address: &Address, patience: Duration, hint: &str) -> Result<TcpStream, Failure> {
+    let Address { host, port } = address;
     let unreachable = |why: &str| {
         Failure::because(
             Exit::Network,
-            format_args!("cannot connect to {}: {why}", plan.address),
+            format_args!("cannot connect to {address}: {why}"),
         )
     };
     let connecting = TcpStream::connect((host.as_str(), *port));
-    let stream = match timeout(args.handshake_timeout, connecting).await {
+    let stream = match timeout(patience, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            return Err(unreachable(
-                "nothing listens there; does `moonport run` run on that machine?",
-            ));
+            return Err(unreachable(&format!("nothing listens there; {hint}")));
         }
         Ok(Err(error)) => return Err(unreachable(&error.to_string())),
         Err(_) => return Err(unreachable("no answer in time")),
     };
     stream.set_nodelay(true).or_exit(Exit::Network)?;
+    Ok(stream)
+}
+
+async fn dial(
+    args: &Connect,
+    plan: &Plan,
+    initial: &StageKeys,
+    own: &SecretKey,
+) -> Result<Link<Keys, TcpStream>, Failure> {
+    let hint = "does `moonport run` run on that machine?";
+    let stream = reach(&plan.address, args.handshake_timeout, hint).await?;
     let config = InitiatorConfig {
         role: if args.probe {
             Role::Probe
@@ -269,7 +309,8 @@ async fn dial(
         expected: plan.expected.clone(),
         server: None,
     };
-    Ok(Link::new(stream, config, random, keys))
+    let machine = Initiator::new(config, Instant::now(), random);
+    Ok(Link::new(stream, machine, keys))
 }
 
 /// Shows a key that is not known, and asks whether it is the right one.

@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 /// BLAKE3's output stream under a key from the system: unpredictable, and it cannot fail once it
 /// is made.
-pub(super) struct Random(blake3::OutputReader);
+pub(in super::super) struct Random(blake3::OutputReader);
 
 impl Random {
-    pub(super) fn new() -> Result<Self, getrandom::Error> {
+    pub(in super::super) fn new() -> Result<Self, getrandom::Error> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed)?;
         Ok(Self(blake3::Hasher::new_keyed(&seed).finalize_xof()))

@@ -4,15 +4,17 @@ use std::future::pending;
 use std::time::Duration;
 
 use identity::{PublicKey, Reference};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::link::{End, Link};
+use super::keys::Keys;
 use super::text::{Joined, split};
 use super::{Plan, lines};
 use crate::cli::args::Connect;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::known::{Known, Server};
+use crate::cli::known::Known;
+use crate::cli::link::{End, Link};
 use crate::cli::output::{Output, printable, tell};
 use crate::cli::rooms;
 use crate::wire::a12::event::{External, SegmentKind, Target};
@@ -58,7 +60,7 @@ enum Lines {
 
 /// A client's conversation.
 pub(super) struct Talk<'a> {
-    link: Link,
+    link: Link<Keys, TcpStream>,
     args: &'a Connect,
     plan: &'a Plan,
     known: &'a Known,
@@ -73,7 +75,7 @@ pub(super) struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(
-        link: Link,
+        link: Link<Keys, TcpStream>,
         args: &'a Connect,
         plan: &'a Plan,
         known: &'a Known,
@@ -203,7 +205,7 @@ impl<'a> Talk<'a> {
             Some(Role::Directory) => "directory",
             None => "unknown",
         };
-        let key = self.link.server().map(|key| key.to_string());
+        let key = self.link.keys().server.map(|key| key.to_string());
         let address = self.plan.address.to_string();
         match self.args.json {
             true => self.out.json(&serde_json::json!({
@@ -220,29 +222,11 @@ impl<'a> Talk<'a> {
 
     /// Remembers a server that has proved its key.
     fn remember(&self) -> Result<(), Failure> {
-        let (Some(tag), Some(key)) = (&self.plan.tag, self.link.server()) else {
+        let (Some(tag), Some(key)) = (&self.plan.tag, self.link.keys().server) else {
             return Ok(());
         };
-        let address = &self.plan.address;
-        let known = self.known.server(tag)?;
-        let server = match &known {
-            Some(known) => known.clone().proved(address, key),
-            None => Server {
-                tag: tag.clone(),
-                addresses: vec![address.clone()],
-                keys: vec![key],
-                label: None,
-                comment: None,
-                added_ms: Some(rooms::now().wall_ms),
-            },
-        };
-        if known.as_ref() != Some(&server) {
-            self.known.remember(&server)?;
-            tell(format_args!(
-                "moonport: {address} has proved its key and is @{tag} from now on"
-            ));
-        }
-        Ok(())
+        let now_ms = rooms::now().wall_ms;
+        self.known.has_proved(tag, &self.plan.address, key, now_ms)
     }
 
     fn print(&self, message: &str) -> Result<(), Failure> {
@@ -274,15 +258,16 @@ impl<'a> Talk<'a> {
             ),
             (End::Closed, Stage::Handshake) => Ended::Refused(
                 "closed by the other side before the handshake ended: not accepted there, or wrong secret",
-                self.link.reference(),
+                self.link.machine().reference(),
             ),
             (End::Closed, Stage::Established) => Ended::Refused(
                 "closed by the other side before it let us in: not accepted there, or turned away",
-                self.link.reference(),
+                self.link.machine().reference(),
             ),
-            (End::Closed, Stage::Proved) => {
-                Ended::Refused("turned away by the other side", self.link.reference())
-            }
+            (End::Closed, Stage::Proved) => Ended::Refused(
+                "turned away by the other side",
+                self.link.machine().reference(),
+            ),
             (End::Closed, Stage::Active) if self.leaving.is_none() => Ended::Failed(
                 Exit::Failed,
                 "the other side has closed the connection".into(),

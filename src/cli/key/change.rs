@@ -5,7 +5,7 @@ use keystore::{Change, Entry, Standing};
 use serde::Serialize;
 
 use super::words::{self, Words};
-use super::{agreed, called, in_base64, now_ms};
+use super::{agreed, called, now_ms};
 use crate::cli::admin::Admin;
 use crate::cli::args::{Accept, Changing};
 use crate::cli::exit::{Exit, Failure};
@@ -230,8 +230,8 @@ struct One<'a> {
 pub(super) struct Session<'a> {
     session: u64,
     name: &'a str,
-    #[serde(serialize_with = "in_base64")]
-    key: PublicKey,
+    /// `None`: a peer without a key.
+    key: Option<String>,
     from: String,
     since_ms: u64,
 }
@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
         Self {
             session: status.session,
             name: status.name.as_str(),
-            key: status.key,
+            key: status.key.map(|key| key.to_string()),
             from: status.from.to_string(),
             since_ms: status.since_ms,
         }
@@ -289,7 +289,7 @@ mod tests {
         let session = SessionStatus {
             session: 3,
             name: Name::parse("hello").unwrap(),
-            key,
+            key: Some(key),
             from: "192.0.2.1:9".parse().unwrap(),
             since_ms: 0,
         };

@@ -157,7 +157,7 @@ pub(super) async fn sessions(
     };
     let mut sessions = admin.sessions().await?;
     sessions.retain(|session| {
-        key.is_none_or(|key| session.key == key)
+        key.is_none_or(|key| session.key == Some(key))
             && wanted
                 .name
                 .as_ref()
@@ -173,12 +173,15 @@ pub(super) async fn sessions(
     let rows: Vec<_> = sessions
         .iter()
         .map(|session| {
-            let entry = keys.iter().find(|entry| entry.key == session.key);
+            let entry = keys.iter().find(|entry| Some(entry.key) == session.key);
             let label = entry.and_then(|entry| entry.label.as_deref());
             [
                 session.session.to_string(),
                 session.name.to_string(),
-                session.key.to_string().chars().take(short).collect(),
+                match session.key {
+                    Some(key) => key.to_string().chars().take(short).collect(),
+                    None => "-".to_owned(),
+                },
                 printable(label.unwrap_or_default()),
                 session.from.to_string(),
                 moment::distance(session.since_ms, now_ms),

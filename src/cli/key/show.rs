@@ -20,7 +20,7 @@ pub(super) async fn show(admin: &mut Admin, wanted: &OneKey, out: &Output) -> Re
     let key = named::key(&wanted.key, &known)?;
     let entry = entry(&key, &known)?;
     let mut sessions = admin.sessions().await?;
-    sessions.retain(|session| session.key == key);
+    sessions.retain(|session| session.key == Some(key));
     if wanted.json.json {
         return out.json(&All {
             key: Shown::of(entry, now_ms()),

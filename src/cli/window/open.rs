@@ -20,6 +20,9 @@ use crate::cli::{duration, qr, rooms, secret};
 
 pub(super) async fn open(open: Open, state: &Path, out: &Output) -> Result<(), Failure> {
     let mut admin = Admin::open(state)?;
+    if open.without_secret {
+        return open_to_all(open, &mut admin, out).await;
+    }
     let place = match open.host {
         Some(ref address) => Place::Known(address.clone()),
         None => guess(&mut admin, &open.name).await?,
@@ -155,6 +158,50 @@ struct Rehearsed<'a> {
     /// Without a host key there is none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<&'a str>,
+}
+
+/// Opens a window that asks for no secret: there is nothing to hand over, and something to warn of.
+async fn open_to_all(open: Open, admin: &mut Admin, out: &Output) -> Result<(), Failure> {
+    let (count_text, lasts) = (count(open.count, "key"), duration::text(open.lasts));
+    // It has one all the same, which nobody is told.
+    let secret = secret::generate()?;
+    let wished = OpenWindow {
+        origin: Origin::WithoutSecret,
+        label: open.label,
+        ..wanted(open.name, secret, false, open.count, open.lasts)?
+    };
+    if open.dry_run {
+        let would = Rehearsed {
+            dry_run: true,
+            name: wished.name.to_string(),
+            label: wished.label.clone(),
+            count: wished.count,
+            lasts_ms: wished.lasts_ms,
+            connect: None,
+        };
+        let name = wished.name.clone();
+        admin.apply(vec![Change::OpenWindow(wished)], true).await?;
+        if open.json {
+            return out.json(&would);
+        }
+        out.line(format_args!(
+            "a window of {name} without a secret would be open for {count_text} and {lasts}"
+        ))?;
+        return out.line(UNCHANGED);
+    }
+    let window = admin.open_window(wished).await?;
+    tell(format_args!(
+        "moonport: whoever comes by zmtp now gets in at {}, and is known from then on: the next {count_text}, \
+         whoever's they are",
+        window.name
+    ));
+    match open.json {
+        true => out.json(&Shown::of(&window)),
+        false => out.line(format_args!(
+            "{} is open without a secret for {count_text} and {lasts}",
+            called(&window)
+        )),
+    }
 }
 
 /// What is to be typed on the new machine. There is no secret in it.

@@ -119,6 +119,7 @@ pub(super) fn news(window: &Window, keys: &[Entry]) -> Vec<String> {
 /// How many guesses there have been, and how many it bears.
 fn guesses(window: &Window) -> String {
     match window.human {
+        _ if window.origin == Origin::WithoutSecret => "not counted: it asks for no secret".into(),
         true => format!("{} of {}", window.guesses, Window::MAX_GUESSES),
         false => "not counted: its secret was made up, and cannot be guessed".into(),
     }
@@ -127,17 +128,21 @@ fn guesses(window: &Window) -> String {
 /// Whether it is open, for how long, or how it has ended.
 pub(super) fn state(window: &Window) -> String {
     let shown = Shown::of(window);
+    let by = match window.origin {
+        Origin::WithoutSecret => " without a secret",
+        Origin::Script | Origin::Admin => "",
+    };
     match (shown.state, shown.ends_in_ms) {
         ("open", Some(ms)) => {
             let left = Duration::from_millis(ms);
             let seconds = left.as_secs();
             // The last hour is told to the second.
             match seconds {
-                0..3600 => format!("open, {}:{:02} left", seconds / 60, seconds % 60),
-                _ => format!("open, {} left", duration::text(left)),
+                0..3600 => format!("open{by}, {}:{:02} left", seconds / 60, seconds % 60),
+                _ => format!("open{by}, {} left", duration::text(left)),
             }
         }
-        (state, _) => state.to_owned(),
+        (state, _) => format!("{state}{by}"),
     }
 }
 
@@ -289,6 +294,22 @@ mod tests {
             (&json["state"], &json["left"]),
             (&"spent".into(), &0.into())
         );
+    }
+
+    #[test]
+    fn a_window_without_a_secret_is_told_apart() {
+        let mut window = example(1, "hello", None);
+        window.origin = Origin::WithoutSecret;
+        assert!(state(&window).starts_with("open without a secret, "));
+        assert!(
+            lines(&window, &[])
+                .join("\n")
+                .contains("asks for no secret")
+        );
+        let json = serde_json::to_value(Shown::of(&window)).unwrap();
+        assert_eq!(json["origin"], "without secret");
+        window.ended = Some((WindowEnd::Spent, window.opened));
+        assert_eq!(state(&window), "spent without a secret");
     }
 
     #[test]

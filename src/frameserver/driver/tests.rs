@@ -49,7 +49,7 @@ async fn a_session_that_the_host_makes_as_the_connection_ends_is_given_back() {
         let stream = TcpStream::connect(address).await.unwrap();
         let shared = shared();
         let ticket = Ticket::new(Rc::clone(&shared), ConnectionId(1), address);
-        let peer = Peer::new(ticket, [0; 32]);
+        let peer = Peer::new(ticket, [0; 32]).unwrap();
         // What the hub does with the answer, while the peer's task has not looked yet.
         let session = SessionId(7);
         let (hub, mut inbox) = channel(1);
@@ -86,6 +86,20 @@ fn i10_output_that_never_runs_dry_keeps_nothing_that_is_written() {
         assert!(out.bytes.len() <= 2 * MAX_OUT);
     }
     assert_eq!((out.written, out.queued()), (1000 * 4095, 1000 * 4096));
+}
+
+#[test]
+fn i10_a_large_message_is_not_moved_with_each_write() {
+    let mut out = Outgoing::default();
+    out.end().resize(100 * MAX_OUT, 0);
+    let mut moved = 0;
+    while !out.rest().is_empty() {
+        out.advance(MAX_OUT / 4);
+        if out.done == 0 {
+            moved += out.rest().len();
+        }
+    }
+    assert!(moved <= 100 * MAX_OUT, "{moved}");
 }
 
 #[test]

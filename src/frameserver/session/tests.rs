@@ -404,6 +404,33 @@ fn what_blocks_adoption_ends_with_its_script_and_is_not_announced() {
 }
 
 #[test]
+fn a_request_dies_with_the_script_that_had_it_but_not_one_that_waits() {
+    let carries = Carries::Messages {
+        socket: zmtp::SocketType::Rep,
+        most: 1000,
+        high_water: 1,
+    };
+    for heard in [true, false] {
+        let script = Outbox::default();
+        script.begin();
+        let mut session = Session::new(ID, carries, &script);
+        session.accept(&script);
+        session.event(Event::Zmtp(zmtp::Event::Message(vec![b"request".to_vec()])));
+        if heard {
+            session.forward(&script);
+        }
+        script.begin();
+        session.forward(&script);
+        let sent = script.take();
+        assert!(matches!(&sent[0], ToScript::Adopt { .. }), "{sent:?}");
+        assert_eq!(sent.len(), if heard { 1 } else { 2 }, "{sent:?}");
+        let abandon = Next::Do(Command::Zmtp(zmtp::Command::Abandon));
+        assert_eq!(session.next(&script).unwrap(), heard.then_some(abandon));
+        assert_eq!(session.next(&script).unwrap(), None);
+    }
+}
+
+#[test]
 fn a_subsegment_that_blocks_adoption_is_closed_alone() {
     let script = Outbox::default();
     let mut session = accepted(&script);

@@ -13,8 +13,8 @@ use rand_core::SeedableRng;
 use super::*;
 use crate::wire::a12::event::{External, SegmentKind};
 use crate::wire::a12::{
-    Answer, Ask, Command, ControlBody, Event, Initiator, InitiatorConfig, Listener, ListenerConfig, Ratchet,
-    Role, StageKeys,
+    Answer, Ask, Command, ControlBody, Event, Initiator, InitiatorConfig, Listener, ListenerConfig,
+    Ratchet, Role, StageKeys,
 };
 use crate::wire::crypto::SecretKey;
 use crate::wire::{self, Input, Output, Protocol, Whole};
@@ -454,8 +454,9 @@ impl<'a> Model<'a> {
                 Some(Ok(peer)) => {
                     assert!(good, "a refusal lets somebody in");
                     self.places.remove(&connection);
-                    assert_eq!(peer.key, self.clients[who].key);
-                    assert_eq!((peer.way, peer.source.port()), (way_of(claim), claim));
+                    assert_eq!(peer.key, Some(self.clients[who].key));
+                    let (way, from) = (Some(way_of(claim)), peer.source.port());
+                    assert_eq!((peer.way, from), (way, claim));
                     self.admitted += 1;
                 }
             },

@@ -244,10 +244,11 @@ impl World {
                 front: FrontId(1),
                 script: ScriptId(1),
                 name: parsed,
-                key,
+                key: Some(key),
                 from: "127.0.0.1:1".parse().unwrap(),
                 since_ms: self.now_ms,
                 expires_ms: entry.expires_ms,
+                anonymous: false,
                 stage: Stage::Taken,
             };
             self.roll.enter(id, session);

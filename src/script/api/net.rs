@@ -3,7 +3,8 @@
 use identity::{Name, Secret};
 use mlua::{MultiValue, Table, Value};
 
-use super::{Arg, Call, Entry, Form, Ret, Ty, arg, entry, form, messages, opt, ret, windows};
+use super::{Arg, Call, Entry, Form, Ret, Ty, arg, entry, form, opt, ret};
+use super::{messages, streams, windows};
 use crate::ipc::script::{FromScript, NewWindow, Wanted};
 use crate::ipc::{self, ListenerId, Scheme};
 use crate::script::errors::{Fault, place};
@@ -61,7 +62,11 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
         "string?",
         "the scope in which keys are accepted; `default`",
     ),
-    ("protocol", "string?", "`a12` (the default) or `zmtp`"),
+    (
+        "protocol",
+        "string?",
+        "`a12` (the default), `zmtp` or `curvecp`",
+    ),
     ("interface", "string?", "address or interface; all"),
     ("port", "number?", "0..65535; 0 is the protocol's own"),
     (
@@ -74,7 +79,11 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
         "listen_window?",
         "lets unknown keys in that know the secret",
     ),
-    ("options", "zmtp_options?", "of the protocol; a12 has none"),
+    (
+        "options",
+        "zmtp_options|curvecp_options?",
+        "of the protocol; a12 has none",
+    ),
     ("callback", "callback?", "if it is not the second argument"),
 ];
 
@@ -276,6 +285,9 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let scheme = Scheme::of(&interface).0.ok();
     let more = match (options.table("options")?, scheme) {
         (Some(table), Some(Scheme::Zmtp)) => ipc::Options::Zmtp(messages::zmtp(&table)?.into()),
+        (Some(table), Some(Scheme::CurveCp)) => {
+            ipc::Options::CurveCp(streams::curvecp(&table)?.into())
+        }
         (Some(table), _) => {
             Options::new(&table, "options of moonport.listen", &[])?;
             ipc::Options::Usual

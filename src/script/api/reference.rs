@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, windows};
+use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, streams, windows};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 6] = [
+const TABLES: [(&str, &str, Fields); 9] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -16,10 +16,21 @@ const TABLES: [(&str, &str, Fields); 6] = [
     ),
     ("listen_options", "Options of moonport.listen", net::OPTIONS),
     (
+        "connect_options",
+        "Options of moonport.connect",
+        messages::CONNECT,
+    ),
+    (
         "zmtp_options",
         "The option `options` of moonport.listen for ZeroMQ",
         messages::ZMTP,
     ),
+    (
+        "curvecp_options",
+        "The option `options` of moonport.listen for CurveCP",
+        streams::CURVECP,
+    ),
+    ("stream", "What moonport.stream gives", streams::STREAM),
     (
         "window_options",
         "Options of moonport.window",

@@ -3,6 +3,7 @@
 use mlua::{MultiValue, Value};
 
 use super::{Arg, Call, Entry, NOTHING, Ret, Ty, arg, entry, form, opt, ret};
+use crate::ipc::Carries;
 use crate::ipc::script::{Report, Severity};
 use crate::script::errors::{self, Fault};
 use crate::script::text::{MESSAGE, cut, parts};
@@ -53,7 +54,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             form(&[arg("text", Ty::Text), VID], LEFT),
         ],
         message_target,
-        "Sends text to a client, in as many messages as it needs. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.",
+        "Sends text to a client, in as many messages as it needs; to one with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.",
         "Text that is not UTF-8, and vids that are no live segment: -1.",
     ),
     entry(
@@ -300,6 +301,15 @@ pub(super) fn send_text(call: &Call<'_>, vid: Vid, text: &[u8]) -> i64 {
         report.hint = Some("give \"num:secret\", with 1 to 31 bytes of secret".to_owned());
         call.core.report(report);
         return -1;
+    }
+    if world
+        .segment(vid)
+        .is_some_and(|segment| matches!(segment.carries, Carries::Stream { .. }))
+    {
+        return match world.write(vid, text) {
+            Ok(taken) => i64::try_from(text.len() - taken).unwrap_or(i64::MAX),
+            Err(_) => -1,
+        };
     }
     let Ok(text) = std::str::from_utf8(text) else {
         return -1;

@@ -83,11 +83,13 @@ fn a_script_hears_host_and_clients_until_it_ends() {
     let request = Request {
         listener: listen.listener,
         session: SessionId(3),
-        key: identity::PublicKey::parse(&[9; 32]).unwrap(),
+        key: identity::PublicKey::parse(&[9; 32]).ok(),
         tags: "demo".into(),
         endpoint: "192.0.2.1:9".parse().unwrap(),
         new: false,
         carries: Carries::Events,
+        anonymous: false,
+        scheme: crate::ipc::Scheme::A12,
         zmtp: None,
     };
     ours.send(&ToScript::Request(request), &[]).unwrap();

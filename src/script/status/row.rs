@@ -68,7 +68,12 @@ impl Status {
             Self::Window { .. } => Id::Window,
             Self::Resized(_) => Id::Resized,
             Self::Frame(_) => Id::Frame,
+            Self::Connected => Id::Connected,
+            Self::Disconnected { .. } => Id::Disconnected,
             Self::Parts(_) => Id::Message,
+            Self::Data(_) => Id::Data,
+            Self::Eof { .. } => Id::Eof,
+            Self::Drain => Id::Drain,
             Self::Said { event, .. } => said(event),
         }
     }
@@ -105,6 +110,10 @@ impl Status {
                 .text(&window_id(*window))?
                 .maybe(label.as_deref())?
                 .done(Id::Window),
+            Self::Connected => row.done(Id::Connected),
+            Self::Disconnected { why, retry_ms } => {
+                row.text(why)?.number(*retry_ms).done(Id::Disconnected)
+            }
             Self::Parts(parts) => {
                 let table = row.lua.create_table_with_capacity(parts.len(), 0)?;
                 let mut first = None;
@@ -119,6 +128,17 @@ impl Status {
                 row.values.push(Value::Table(table));
                 row.done(Id::Message)
             }
+            Self::Data(bytes) => {
+                let mut row = row;
+                let data = match bytes {
+                    Some(bytes) => Value::String(row.lua.create_string(bytes)?),
+                    None => Value::Nil,
+                };
+                row.values.push(data);
+                row.done(Id::Data)
+            }
+            Self::Eof { failed } => row.flag(*failed).done(Id::Eof),
+            Self::Drain => row.done(Id::Drain),
             Self::Resized(size) => row
                 .number(size.width)
                 .number(size.height)
@@ -176,17 +196,14 @@ fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Ve
         .absent()
         .absent()
         .frame()
-        .text(&request.key.to_string())?
+        .maybe(request.key.map(|key| key.to_string()).as_deref())?
         .text(&request.tags)?
         .text(&request.endpoint.to_string())?
-        .flag(request.new);
+        .flag(request.new)
+        .text(request.scheme.name())?
+        .flag(request.anonymous);
     let Some(zmtp) = &request.zmtp else {
-        return row
-            .text("a12")?
-            .absent()
-            .absent()
-            .absent()
-            .done(Id::SegmentRequest);
+        return row.absent().absent().absent().done(Id::SegmentRequest);
     };
     let properties = row.lua.create_table()?;
     for (name, value) in &zmtp.properties {
@@ -194,7 +211,7 @@ fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Ve
     }
     let identity = row.lua.create_string(&zmtp.identity)?;
     let socket = zmtp.socket_type.map(|kind| kind.to_string());
-    let mut row = row.text("zmtp")?.maybe(socket.as_deref())?;
+    let mut row = row.maybe(socket.as_deref())?;
     row.values.push(Value::String(identity));
     row.values.push(Value::Table(properties));
     row.done(Id::SegmentRequest)
@@ -330,7 +347,7 @@ fn segment_request<'l>(row: Row<'l>, request: &SegmentRequest, parent: u32) -> R
         .maybe(position)?
         .frame();
     // What only a listener is told.
-    Ok((0..8).fold(row, |row, _| row.absent()))
+    Ok((0..9).fold(row, |row, _| row.absent()))
 }
 
 fn viewport_row<'l>(row: Row<'l>, viewport: &Viewport) -> Row<'l> {

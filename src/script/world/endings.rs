@@ -17,6 +17,9 @@ impl World {
                 self.outbox.host.push(FromScript::Unlisten(listener.id));
             }
             Object::Segment(segment) => {
+                if self.connections.remove(&segment.link).is_some() {
+                    self.outbox.host.push(FromScript::Unlisten(segment.link));
+                }
                 self.adopting.retain(|adoption| adoption.vid != vid);
                 self.close(vid, &segment, "");
                 self.leave_parent(vid, segment.parent);

@@ -4,12 +4,13 @@
 //! are not on its own link, or beyond its credit, is ignored.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, World};
-use crate::ipc::link::{self, CREDIT, Ends, TooLarge};
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
-use crate::script::status::{Frame, MESSAGES, NETWORK_SERVER, Resized, Status, is_network};
+use crate::script::status::{self, Frame, NETWORK_SERVER, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
 use crate::wire::a12::event::External;
@@ -43,6 +44,19 @@ impl World {
             ToScript::Ended {
                 listener,
                 last_words,
+            } if self.connections.contains_key(&listener) => {
+                if let Some(vid) = self.connections.remove(&listener) {
+                    self.gone(vid, &last_words);
+                }
+            }
+            ToScript::Disconnected {
+                connection,
+                why,
+                retry,
+            } => self.disconnected(connection, why, retry),
+            ToScript::Ended {
+                listener,
+                last_words,
             } => self.tell_listener(listener, Status::Terminated(words(&last_words))),
             ToScript::Request(request) => self.request(request),
             ToScript::Failure { listener, message } => {
@@ -69,6 +83,50 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A connection is gone, or was not made.
+    fn disconnected(&mut self, connection: ListenerId, why: String, retry: Duration) {
+        let Some(&vid) = self.connections.get(&connection) else {
+            return;
+        };
+        self.lose(vid);
+        let retry_ms = retry.as_secs_f64() * 1000.0;
+        self.tell(vid, Status::Disconnected { why, retry_ms });
+    }
+
+    /// The other end of a connection is not there any more.
+    fn lose(&mut self, vid: Vid) {
+        let Some(segment) = self.segment_mut(vid) else {
+            return;
+        };
+        segment.out.pause();
+        segment.assembly = Assembly::default();
+        if let Some(id) = std::mem::replace(&mut segment.address, Address::Asked).segment() {
+            self.routes.remove(&id);
+            self.owed.remove(&id);
+        }
+    }
+
+    /// A connection is up.
+    fn connected(&mut self, link: ListenerId, id: SegmentId) {
+        let Some(&vid) = self.connections.get(&link) else {
+            return;
+        };
+        self.lose(vid);
+        if self.routes.contains_key(&id) {
+            return;
+        }
+        self.routes.insert(id, Route::Vid(vid));
+        if let Some(segment) = self.segment_mut(vid) {
+            segment.address = Address::Open(id);
+            // What the old one has not been told was on its way may still be in the queue.
+            segment.waiting = 0;
+            for say in segment.out.restart() {
+                self.outbox.link.push((link, say.to(id)));
+            }
+        }
+        self.tell(vid, Status::Connected);
     }
 
     fn tell_listener(&mut self, listener: ListenerId, status: Status) {
@@ -129,6 +187,8 @@ impl World {
                 bytes,
                 ends,
             } => self.piece(link, segment, bytes, ends),
+            From::Connected { segment } => self.connected(link, segment),
+            From::Finished { segment, failed } => self.finished(link, segment, failed),
             From::Unsent { segment } => {
                 if let Some(vid) = self.route(link, segment)
                     && self.queue.len() < MAX_QUEUED
@@ -155,6 +215,7 @@ impl World {
                     for say in known.out.credit(events) {
                         self.outbox.link.push((link, say.to(segment)));
                     }
+                    self.drained(vid);
                 }
             }
             From::Terminated {
@@ -180,10 +241,7 @@ impl World {
                     return;
                 }
                 let label = format!("adopted client \"{title}\"");
-                let kind = match carries {
-                    Carries::Events => kind,
-                    Carries::Messages { .. } => MESSAGES,
-                };
+                let kind = status::foreign(carries).unwrap_or(kind);
                 let object = Segment {
                     stage: Stage::Active(kind),
                     carries,
@@ -346,12 +404,14 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        let Carries::Messages { most, .. } = segment.carries else {
-            return;
-        };
         if segment.waiting >= link::credit(segment.carries) {
             return;
         }
+        let most = match segment.carries {
+            Carries::Messages { most, .. } => most,
+            Carries::Stream { .. } => return self.data(vid, bytes),
+            Carries::Events => return,
+        };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         match segment.assembly.take(bytes, ends, most) {
             Ok(Some(parts)) => {
@@ -437,7 +497,11 @@ impl World {
             Some(Route::Doomed(_)) | None => {}
             Some(Route::Vid(_)) => {
                 if let Some(vid) = self.route(link, id) {
-                    self.gone(vid, last_words);
+                    match self.connections.contains_key(&link) {
+                        // The host says whether it is tried again.
+                        true => self.lose(vid),
+                        false => self.gone(vid, last_words),
+                    }
                 }
             }
         }

@@ -160,7 +160,7 @@ impl Watched {
                 }
                 _ => {}
             }
-            let request = entry.status.id() == super::super::status::Id::SegmentRequest;
+            let request = entry.status.id() == status::Id::SegmentRequest;
             match world.ask(&entry) {
                 Some(ask) => world.offer(vid, ask),
                 None if request => continue,
@@ -218,6 +218,7 @@ impl Watched {
                     self.credit.remove(&segment);
                 }
                 link::FromScript::Open { .. }
+                | link::FromScript::Finish { .. }
                 | link::FromScript::Flags { .. }
                 | link::FromScript::Credit { .. } => {}
             }
@@ -256,14 +257,17 @@ proptest! {
                     world.host(ToScript::Request(Request {
                         listener: ListenerId(listener),
                         session,
-                        key: identity::PublicKey::parse(&[9; 32]).unwrap(),
+                        key: PublicKey::parse(&[9; 32]).ok(),
                         tags: String::new(),
                         endpoint: "192.0.2.1:1".parse().unwrap(),
                         new: false,
-                        carries: match session.0 % 2 {
+                        carries: match session.0 % 3 {
                             0 => Carries::Events,
+                            1 => Carries::Stream { writable: true },
                             _ => messages(),
                         },
+                        anonymous: false,
+                        scheme: Scheme::A12,
                         zmtp: None,
                     }));
                 }
@@ -285,6 +289,10 @@ proptest! {
                 },
                 Step::Send(at, size) => if let Some(&vid) = watched.vids.get(at) {
                     let _ = world.send(vid, vec![Vec::new(), vec![2; size]]);
+                    let _ = world.write(vid, &vec![3; size]);
+                    if size % 50 == 0 {
+                        let _ = world.finish(vid, false);
+                    }
                 },
                 Step::Delete(at) => if let Some(&vid) = watched.vids.get(at) {
                     let had = world.object(vid).is_some();

@@ -1,4 +1,43 @@
 //! CurveCP: an encrypted, authenticated transport over UDP.
+//!
+//! Neither end holds a long-term private key: what needs one they [`Ask`], and [`keyroom`] is what
+//! answers.
+//!
+//! From the inside out: [`packet`] (what stands in datagrams), [`name`] (the server's), [`message`]
+//! (what stands in packets where a byte stream is wanted); [`Tunnel`] (packets of one connection),
+//! [`Stream`] (the bytes of one) and [`Connection`], which is both; [`Endpoint`] (all clients of a
+//! server) and [`Client`] (one that has no connection yet).
+//!
+//! Who wants messages as they are, without a byte stream, takes the tunnel alone.
+
+mod client;
+mod connection;
+mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+pub mod keyroom;
+pub mod message;
+pub mod name;
+mod pace;
+pub mod packet;
+mod receiver;
+pub mod safenonce;
+mod sender;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+#[cfg(test)]
+pub(crate) mod vectors;
+
+pub use client::{Client, ClientConfig, ClientError, ClientOutput};
+pub use connection::{Closed, Connection, Event, IDLE, Output};
+pub use endpoint::{Endpoint, EndpointConfig, Outcome, Question};
+pub use message::End;
+pub use name::{NameError, ServerName};
+pub use packet::Extension;
+pub use stream::{Read, Start, Stream};
+pub use tunnel::{Accepted, Tunnel};
 
 use identity::PublicKey;
 use serde::{Deserialize, Serialize};

@@ -75,6 +75,12 @@ impl Initiator {
         }
     }
 
+    /// Whether a message may be sent now: the connection is ready, it is our turn (REQ and REP take
+    /// turns), and the server wants any (PUB and XPUB: it has subscribed to something).
+    pub fn may_send(&self) -> bool {
+        matches!(&self.state, State::Open(session) if session.may_send())
+    }
+
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Open(session) => session.deadline(),

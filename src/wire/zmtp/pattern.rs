@@ -171,6 +171,26 @@ impl Pattern {
         }
     }
 
+    /// The application will not answer the request that it has.
+    pub(super) fn abandon(&mut self, out: &mut Outbox) {
+        if let Self::Rep(rep) = self
+            && rep.envelope.take().is_some()
+        {
+            rep.next(out);
+        }
+    }
+
+    /// Whether it is our turn to send, and the peer wants anything.
+    pub(super) fn may_send(&self) -> bool {
+        match self {
+            Self::Plain | Self::Push | Self::Xsub => true,
+            Self::Pull | Self::Sub(_) => false,
+            Self::Req { asked } => !asked,
+            Self::Rep(rep) => rep.envelope.is_some(),
+            Self::Pub { wanted, .. } => !wanted.is_empty(),
+        }
+    }
+
     /// Whether the peer has to wait with more.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Rep(rep) if rep.waiting.len() > WAITING || rep.bytes > WAITING_BYTES)

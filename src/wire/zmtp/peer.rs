@@ -21,6 +21,8 @@ pub enum Command {
     Subscribe(Vec<u8>),
     /// SUB and XSUB: take back one such subscription.
     Cancel(Vec<u8>),
+    /// REP: the request that the application has is not going to be answered; the next one comes.
+    Abandon,
     /// Nothing more is said or taken; the connection is to be closed after what is then polled. A
     /// listener that has not accepted the peer fails by this, and has a farewell.
     Close,

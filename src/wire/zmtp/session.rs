@@ -58,6 +58,10 @@ impl Session {
         if self.pattern.is_full() { 0 } else { READ }
     }
 
+    pub(super) fn may_send(&self) -> bool {
+        self.pattern.may_send()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pulse.deadline()
     }
@@ -150,6 +154,7 @@ impl Session {
                     self.tell(Wire::Cancel(&topic), 0, &topic, out)?;
                 }
             }
+            Command::Abandon => self.pattern.abandon(out),
             Command::Accept => return Err(Violation::OutOfTurn),
             Command::Close => return Ok(false),
         }

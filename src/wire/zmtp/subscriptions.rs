@@ -49,6 +49,11 @@ impl Subscriptions {
         Some(last)
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// Whether some topic is the beginning of this.
     pub(super) fn matches(&self, mut subject: &[u8]) -> bool {
         // A topic that is a beginning of the subject is not after it, and everything that lies

@@ -111,6 +111,23 @@ fn a_replier_takes_one_request_at_a_time() {
 }
 
 #[test]
+fn a_request_that_is_abandoned_makes_room_for_the_next() {
+    let (mut end, mut session) = joined(SocketType::Rep, SocketType::Dealer);
+    for number in 0..2 {
+        end.read(&session.framed(MORE, b""));
+        end.read(&session.framed(0, &[number]));
+    }
+    end.command(Command::Abandon);
+    assert_eq!(end.messages(), [[[0]], [[1]]]);
+    end.send(&[b"reply"]);
+    assert_eq!(session.open(&end.said()).len(), 2);
+    // There is none any more.
+    end.command(Command::Abandon);
+    end.send(&[b"late"]);
+    assert!(matches!(end.events.last(), Some(Event::Unsent(_))));
+}
+
+#[test]
 fn what_has_no_envelope_is_no_request() {
     let (mut end, mut session) = joined(SocketType::Rep, SocketType::Dealer);
     end.read(&session.framed(0, b"bare"));

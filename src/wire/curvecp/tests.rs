@@ -1,0 +1,5 @@
+mod recordings;
+mod reference;
+mod simulation;
+mod strangers;
+pub(crate) mod world;
