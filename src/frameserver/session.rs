@@ -47,8 +47,8 @@ pub(super) struct Session {
     last_words: String,
     /// The client's stream is complete, and how.
     finished: Option<bool>,
-    /// The script has had the beginning of a message.
-    begun: bool,
+    /// The script has had so many bytes of a message, and not its end.
+    begun: Option<usize>,
     /// A script has gone with a request that it has not answered.
     abandoned: bool,
     /// The backlog waits for room in the outbox, not for credit.
@@ -72,7 +72,7 @@ struct Segment {
     title: String,
     guid: [u64; 2],
     picture: Option<Picture>,
-    /// How many of its events the script has not handed back.
+    /// How much of its credit the script has not handed back.
     to_script: u32,
     /// How many of the script's events have not been handed back to it.
     from_script: u32,
@@ -167,7 +167,7 @@ impl Session {
             marks: VecDeque::new(),
             opening: VecDeque::new(),
             assembly: Assembly::default(),
-            begun: false,
+            begun: None,
             abandoned: false,
             last_words: String::new(),
             finished: None,
@@ -599,30 +599,53 @@ impl Session {
         if self.epoch != Some(epoch) {
             self.adopted_by(epoch, script);
         }
+        let credit = link::credit(self.carries);
         while let Some(first) = self.backlog.front() {
             // A change of size costs no credit, so a client could go on for ever.
             if script.is_full() {
                 self.held_up = true;
                 return;
             }
-            if let ToScript::Event { segment, .. }
-            | ToScript::Frame { segment, .. }
-            | ToScript::Piece { segment, .. } = first
+            let segment = segment_of(first);
+            let costs = matches!(
+                first,
+                ToScript::Event { .. } | ToScript::Frame { .. } | ToScript::Piece { .. }
+            );
+            // A message that has begun goes whole.
+            if costs
+                && self.begun.is_none()
+                && let Some(known) = self.segments.get(&segment.channel)
+                && known.to_script >= credit
             {
-                match self.segments.get_mut(&segment.channel) {
-                    Some(known) if known.to_script >= CREDIT => return,
-                    Some(known) => known.to_script += 1,
-                    None => {}
-                }
+                return;
             }
             if let Some(message) = self.backlog.pop_front() {
-                if let (ToScript::Piece { ends, .. }, Carries::Messages { .. }) =
-                    (&message, self.carries)
-                {
-                    self.begun = *ends != Ends::Message;
+                let cost = self.cost(&message);
+                if let Some(known) = self.segments.get_mut(&segment.channel) {
+                    known.to_script = known.to_script.saturating_add(cost);
                 }
                 script.push(message);
             }
+        }
+    }
+
+    /// What it costs to send this to the script; a message costs with its last piece.
+    fn cost(&mut self, message: &ToScript) -> u32 {
+        match message {
+            ToScript::Event { .. } | ToScript::Frame { .. } => 1,
+            ToScript::Piece { bytes, ends, .. } => {
+                let Carries::Messages { .. } = self.carries else {
+                    return 1;
+                };
+                let size = self.begun.take().unwrap_or(0) + bytes.len();
+                match ends {
+                    Ends::Nothing => self.begun = Some(size),
+                    Ends::Part => self.begun = Some(size + link::PART),
+                    Ends::Message => return link::cost(size + link::PART),
+                }
+                0
+            }
+            _ => 0,
         }
     }
 
@@ -670,8 +693,7 @@ impl Session {
         }
         // The rest concerns the old script's wishes or what Adopt has said. A message of which the
         // old script has had the beginning is lost with it.
-        let begun = std::mem::take(&mut self.begun);
-        let mut cut = begun;
+        let mut cut = self.begun.take().is_some();
         self.backlog.retain(|message| match message {
             ToScript::Event { segment, .. } | ToScript::Finished { segment, .. } => {
                 passes_on(segment.channel)

@@ -2,7 +2,8 @@
 //!
 //! Either side sends batches. Credit keeps a slow end's queue its own: each side may have
 //! [`CREDIT`] events of a segment under way that the other has not handed back. Frames count as
-//! events.
+//! events, and so do pieces of the script's messages. A client's message costs by its size, whatever
+//! it was cut into, and goes whole once it has begun: [`credit`], [`cost`].
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,26 @@ use crate::wire::a12::event::{External, Io, SegmentKind, Target};
 /// How many events of one segment may be under way in one direction: the length of Arcan's client
 /// event queue.
 pub const CREDIT: u32 = 127;
+
+/// As much credit a segment has on which messages come from the client: small ones come by the
+/// thousand, and go on while the script is at those before them.
+const CREDIT_OF_MESSAGES: u32 = 1024;
+
+/// So many bytes of a client's message cost as much as an event.
+const BYTES: usize = 4096;
+
+/// How much a client may have under way to the script.
+pub fn credit(carries: Carries) -> u32 {
+    match carries {
+        Carries::Events | Carries::Stream { .. } => CREDIT,
+        Carries::Messages { .. } => CREDIT_OF_MESSAGES,
+    }
+}
+
+/// What a client's message of so many bytes costs, with [`PART`] for each part.
+pub fn cost(bytes: usize) -> u32 {
+    1 + u32::try_from(bytes / BYTES).unwrap_or(u32::MAX - 1)
+}
 
 /// The largest piece of a message that goes at once, in bytes: with what is around it, it fits one
 /// message between processes.
@@ -144,7 +165,7 @@ impl Assembly {
 }
 
 /// What a part costs beside its bytes; and so many are not counted.
-const PART: usize = size_of::<Vec<u8>>();
+pub const PART: usize = size_of::<Vec<u8>>();
 const LEEWAY: usize = 64 * PART;
 
 /// What a frameserver says to the script.
@@ -157,7 +178,8 @@ pub enum ToScript {
         /// What.
         event: External,
     },
-    /// A piece of a message from the client, or of its stream. It counts as an event.
+    /// A piece of a message from the client, all of which costs credit with the last one; or of its
+    /// stream, which counts as an event.
     Piece {
         /// On which segment.
         segment: SegmentId,

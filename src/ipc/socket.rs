@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -20,6 +21,11 @@ const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The most descriptors that go with one message.
 const MAX_DESCRIPTORS: usize = 8;
+
+thread_local! {
+    /// Where messages are received: to make as much ready for each would cost more than the rest.
+    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
+}
 
 /// One end of a connection between two of our processes: it sends `Out`, with descriptors, and
 /// receives `In`.
@@ -143,13 +149,16 @@ impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
 
     /// Takes the next message.
     pub fn recv(&self) -> Result<Received<In>, RecvError> {
-        let mut bytes = vec![0; MAX_MESSAGE];
+        RECEIVED.with_borrow_mut(|bytes| self.recv_in(bytes))
+    }
+
+    fn recv_in(&self, bytes: &mut [u8]) -> Result<Received<In>, RecvError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let got = loop {
             let got = rustix::net::recvmsg(
                 &self.fd,
-                &mut [IoSliceMut::new(&mut bytes)],
+                &mut [IoSliceMut::new(bytes)],
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC,
             );

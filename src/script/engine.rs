@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(25);
 const MAX_BEHIND: u32 = 100;
 
 /// How many statuses are dispatched before messages are taken again.
-const BATCH: usize = 1024;
+const BATCH: usize = 256;
 
 /// What a script process runs: one script in one VM.
 pub struct Engine {

@@ -106,7 +106,7 @@ pub(super) struct Segment {
     pub(super) finished: bool,
     /// What goes to the client.
     pub(super) out: Outgoing,
-    /// The client's events that have come and are not dispatched.
+    /// What the client's events cost that have come and are not dispatched.
     pub(super) waiting: u32,
     /// Input the client does not want: device kinds and data types, as bits.
     pub(super) masked: (u32, u32),
@@ -164,8 +164,8 @@ pub(super) enum Stage {
 pub(super) struct Queued {
     pub(super) vid: Vid,
     pub(super) status: Status,
-    /// One event's credit is handed back when it is dispatched.
-    pub(super) credit: bool,
+    /// So much credit is handed back when it is dispatched.
+    pub(super) cost: u32,
 }
 
 /// What a script says to a client.

@@ -221,7 +221,7 @@ impl World {
         self.queue.push_back(Queued {
             vid,
             status,
-            credit: false,
+            cost: 0,
         });
     }
 
@@ -560,11 +560,11 @@ impl World {
                 (Status::Eof { .. }, Some(reader)) => reader.end(),
                 _ => false,
             };
-            if entry.credit {
-                segment.waiting = segment.waiting.saturating_sub(1);
+            if entry.cost > 0 {
+                segment.waiting = segment.waiting.saturating_sub(entry.cost);
                 if let Some(id) = segment.address.segment().filter(|_| !kept) {
                     let link = segment.link;
-                    self.owe(id, link);
+                    self.owe(id, link, entry.cost);
                 }
             }
             if shown {
@@ -583,8 +583,9 @@ impl World {
         }
     }
 
-    fn owe(&mut self, segment: SegmentId, link: ListenerId) {
-        self.owed.entry(segment).or_insert((link, 0)).1 += 1;
+    fn owe(&mut self, segment: SegmentId, link: ListenerId, cost: u32) {
+        let (_, owed) = self.owed.entry(segment).or_insert((link, 0));
+        *owed = owed.saturating_add(cost);
     }
 
     /// Hands back the credit of what has been dispatched.
@@ -643,7 +644,7 @@ impl World {
         self.queue.push_front(Queued {
             vid,
             status: Status::Registered { kind, title, guid },
-            credit: false,
+            cost: 0,
         });
     }
 }

@@ -5,7 +5,8 @@
 use std::fmt;
 
 use identity::PublicKey;
-use poly1305::Poly1305;
+use poly1305::universal_hash::UniversalHash;
+use poly1305::{Block, Poly1305};
 use salsa20::cipher::{KeyInit, KeyIvInit, StreamCipher, consts::U10};
 use salsa20::{Salsa20, hsalsa};
 use serde::{Deserialize, Serialize};
@@ -84,15 +85,14 @@ impl PrefixedKey {
         };
         let (mut cipher, once) = self.start(number);
         cipher.apply_keystream(text);
-        *authenticator = once.compute_unpadded(text).into();
+        *authenticator = authenticated(once, text);
     }
 
     /// Opens a box where it lies, and gives the text in it. What does not open is left as it was.
     pub fn open<'a>(&self, number: [u8; 8], boxed: &'a mut [u8]) -> Result<&'a mut [u8], Forged> {
         let (authenticator, text) = boxed.split_first_chunk_mut::<OVERHEAD>().ok_or(Forged)?;
         let (mut cipher, once) = self.start(number);
-        let expected: [u8; OVERHEAD] = once.compute_unpadded(text).into();
-        if !bool::from(expected.ct_eq(authenticator)) {
+        if !bool::from(authenticated(once, text).ct_eq(authenticator)) {
             return Err(Forged);
         }
         cipher.apply_keystream(text);
@@ -107,6 +107,14 @@ impl PrefixedKey {
         let once = Poly1305::new((&*key).into());
         (cipher, once)
     }
+}
+
+/// The authenticator of a ciphertext.
+fn authenticated(mut once: Poly1305, text: &[u8]) -> [u8; OVERHEAD] {
+    // Whole blocks together: `compute_unpadded` takes them one by one, which is slower.
+    let (blocks, rest) = Block::slice_as_chunks(text);
+    once.update(blocks);
+    once.compute_unpadded(rest).into()
 }
 
 /// HSalsa20.

@@ -476,3 +476,42 @@ fn i10_what_costs_no_credit_waits_while_the_outbox_is_full() {
     assert_eq!(script.take(), [resized(width + 2)]);
     assert!(session.is_caught_up(&script) && !session.is_held_up());
 }
+
+#[test]
+fn i10_messages_cost_credit_by_their_size_and_go_whole() {
+    let carries = Carries::Messages {
+        socket: zmtp::SocketType::Pull,
+        most: 1 << 20,
+        high_water: 1,
+    };
+    let sent = |size: usize| {
+        let script = Outbox::default();
+        script.begin();
+        let mut session = Session::new(ID, carries, &script);
+        session.accept(&script);
+        for _ in 0..2000 {
+            let message = zmtp::Event::Message(vec![vec![0; size]]);
+            session.event(Event::Zmtp(message));
+        }
+        session.forward(&script);
+        let sent = script.take();
+        let ends = |message: &ToScript| match message {
+            ToScript::Piece { ends, .. } => *ends == Ends::Message,
+            _ => false,
+        };
+        assert!(sent.last().is_some_and(ends));
+        let messages = sent.into_iter().filter(ends).count();
+        // What it cost comes back, and as much can follow.
+        let epoch = script.epoch().unwrap();
+        let due = link::cost(size + link::PART) * u32::try_from(messages).unwrap();
+        session.said(epoch, credit(due)).unwrap();
+        session.forward(&script);
+        assert_eq!(
+            script.take().iter().filter(|said| ends(said)).count(),
+            messages.min(2000 - messages)
+        );
+        messages
+    };
+    assert_eq!(sent(64), 1024);
+    assert_eq!(sent(100_000), 41);
+}

@@ -334,7 +334,7 @@ impl World {
         }
         let silent = segment.stage == Stage::Silent;
         match event {
-            External::Register { kind, .. } if is_network(kind) => self.owe(id, link),
+            External::Register { kind, .. } if is_network(kind) => self.owe(id, link, 1),
             External::Register { title, kind, guid } => {
                 segment.waiting += 1;
                 // What it is does not change; what it is called may.
@@ -349,7 +349,7 @@ impl World {
                 self.queue.push_back(Queued {
                     vid,
                     status: Status::Registered { kind, title, guid },
-                    credit: true,
+                    cost: 1,
                 });
                 if silent {
                     self.tell(vid, Status::Preroll(kind));
@@ -360,11 +360,11 @@ impl World {
                 }
             }
             // Before it has said what it is, and what scripts are never told.
-            _ if silent => self.owe(id, link),
+            _ if silent => self.owe(id, link, 1),
             External::FrameStatus { .. }
             | External::FlushAudio
             | External::ClockRequest { .. }
-            | External::CoreOption { kind: 4.., .. } => self.owe(id, link),
+            | External::CoreOption { kind: 4.., .. } => self.owe(id, link, 1),
             event => {
                 match &event {
                     External::InputMask { device, types } => segment.masked = (*device, *types),
@@ -379,7 +379,7 @@ impl World {
                 self.queue.push_back(Queued {
                     vid,
                     status: Status::Said { event, cookie },
-                    credit: true,
+                    cost: 1,
                 });
             }
         }
@@ -404,7 +404,7 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        if segment.waiting >= CREDIT {
+        if segment.waiting >= link::credit(segment.carries) {
             return;
         }
         let most = match segment.carries {
@@ -415,14 +415,15 @@ impl World {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         match segment.assembly.take(bytes, ends, most) {
             Ok(Some(parts)) => {
-                segment.waiting += 1;
+                let cost = link::cost(parts.iter().map(|part| part.len() + link::PART).sum());
+                segment.waiting += cost;
                 self.queue.push_back(Queued {
                     vid,
                     status: Status::Parts(parts),
-                    credit: true,
+                    cost,
                 });
             }
-            Ok(None) => self.owe(id, link),
+            Ok(None) => {}
             // A frameserver knows how large a message may be.
             Err(TooLarge) => self.end(vid, "message too large"),
         }
@@ -439,7 +440,7 @@ impl World {
             return;
         }
         if segment.stage == Stage::Silent {
-            self.owe(id, link);
+            self.owe(id, link, 1);
             return;
         }
         segment.waiting += 1;
@@ -447,7 +448,7 @@ impl World {
         self.queue.push_back(Queued {
             vid,
             status: Status::Frame(frame),
-            credit: true,
+            cost: 1,
         });
     }
 

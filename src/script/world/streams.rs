@@ -87,7 +87,7 @@ impl World {
             self.queue.push_back(Queued {
                 vid,
                 status: Status::Data(Some(bytes)),
-                credit: true,
+                cost: 1,
             });
         }
     }
@@ -172,9 +172,11 @@ impl World {
         let read = reader.read(want);
         if reader.bytes.len() < KEPT {
             let owing = std::mem::take(&mut reader.owing);
-            if let Some(id) = segment.address.segment() {
+            if owing > 0
+                && let Some(id) = segment.address.segment()
+            {
                 let link = segment.link;
-                (0..owing).for_each(|_| self.owe(id, link));
+                self.owe(id, link, owing);
             }
         }
         read
