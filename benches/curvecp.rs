@@ -2,7 +2,8 @@
 //! mean, and some of them, stand in `docs/protocol/curvecp-tools.md`.
 //!
 //! Set-ups per second of a processor in the server; streams in both directions between every pair of
-//! ours and the reference's programs; a thousand clients at once.
+//! ours and the reference's programs; a thousand clients at once. A word behind `--` names one part:
+//! `setups`, `streams` or `crowd`.
 
 #![expect(
     clippy::unwrap_used,
@@ -212,12 +213,20 @@ fn main() {
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     fs::write(folder.path().join("big"), &bytes).unwrap();
 
-    let [ours, real] = Whose::BOTH.map(|whose| setups(whose, folder.path()));
-    println!(
-        "set-ups per processor second: ours {ours:.0}, real {real:.0}, x{:.2}",
-        ours / real
-    );
-    for down in [true, false] {
+    let parts: Vec<_> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| parts.iter().any(|word| word == part);
+    let all = !["setups", "streams", "crowd"].into_iter().any(wanted);
+    if all || wanted("setups") {
+        let [ours, real] = Whose::BOTH.map(|whose| setups(whose, folder.path()));
+        println!(
+            "set-ups per processor second: ours {ours:.0}, real {real:.0}, x{:.2}",
+            ours / real
+        );
+    }
+    for down in [true, false]
+        .into_iter()
+        .filter(|_| all || wanted("streams"))
+    {
         for client in Whose::BOTH {
             for server in Whose::BOTH {
                 let (way, c, s) = (
@@ -232,7 +241,7 @@ fn main() {
             }
         }
     }
-    for whose in Whose::BOTH {
+    for whose in Whose::BOTH.into_iter().filter(|_| all || wanted("crowd")) {
         crowd(whose, folder.path());
     }
 }
