@@ -31,7 +31,7 @@ use crate::ipc::{ConnectionId, SessionId};
 use crate::wire::curvecp::packet::PACKET;
 use crate::wire::curvecp::{self, Accepted, Ask, Endpoint, EndpointConfig, Extension, Outcome};
 use crate::wire::curvecp::{Answer, Question};
-use crate::wire::{self, Refusal};
+use crate::wire::{self, Refusal, Violation};
 
 /// As many clients at most; the host sets a bound of its own.
 const CLIENTS: usize = 32_768;
@@ -177,7 +177,7 @@ impl Gate {
         let source = question.from;
         let refusal = match answer {
             wire::Answer::Refused(refusal) => refusal,
-            _ => Refusal::Broken,
+            _ => Refusal::Broken(Violation::OutOfTurn),
         };
         let answer = Answer::try_from(answer).map_err(|_| Gone::Rules)?;
         let outcome = self.endpoint.borrow_mut().answer(question, answer);

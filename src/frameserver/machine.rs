@@ -11,7 +11,7 @@ use super::accept::Standing;
 use crate::ipc::Carries;
 use crate::ipc::frameserver::{Candidate, Listen, Speaks};
 use crate::wire::a12::{self, SecretId, StageKeys};
-use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal, Violation, curvecp, zmtp};
+use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Violation, curvecp, zmtp};
 
 /// After so many bytes to a client of a12 the keys are ratcheted again.
 const RATCHET_EVERY: u64 = 1 << 20;
@@ -264,16 +264,7 @@ impl Protocol for Machine {
                 })?;
                 machine.handle(now, input)
             }
-            Self::Zmtp(machine) => {
-                let input = match input {
-                    // There is nothing to be refused about a handshake that does not hold.
-                    Input::Answer(Answer::Refused(Refusal::Broken)) => {
-                        Input::Answer(zmtp::Answer::Violated(Violation::Forged))
-                    }
-                    input => translated(input, of_zmtp)?,
-                };
-                machine.handle(now, input)
-            }
+            Self::Zmtp(machine) => machine.handle(now, translated(input, of_zmtp)?),
             Self::ZmtpClient(machine) => machine.handle(now, translated(input, of_zmtp)?),
         }
     }

@@ -3,14 +3,20 @@
 //!
 //! No sockets and no clock, so that it can be tested by itself.
 
+mod dialects;
+mod segment;
+
 use std::collections::{BTreeMap, VecDeque};
+
+use dialects::Taken;
+use segment::{Segment, UNKNOWN};
 
 use super::link::{Epoch, Outbox};
 use super::machine::{Command, Event};
-use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript, TooLarge};
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript};
 use crate::ipc::{Carries, SegmentId, SessionId};
-use crate::wire::a12::event::{External, SegmentKind, Target};
-use crate::wire::{a12, zmtp};
+use crate::wire::a12::event::SegmentKind;
+use crate::wire::zmtp;
 
 /// How many of the script's messages may wait in all: what its credit comes to on all channels,
 /// and one to open and close each.
@@ -19,9 +25,6 @@ const MAX_WAITING: usize = (CREDIT as usize + 2) * 256;
 /// How many messages a peer's task may have in its inbox: what may wait, and as many that hand back
 /// credit.
 pub(super) const MAX_UNREAD: usize = 2 * MAX_WAITING;
-
-/// The longest last words, in bytes.
-const LAST_WORDS: usize = 31;
 
 /// See the module.
 #[derive(Debug)]
@@ -65,66 +68,6 @@ enum Stage {
     Over,
 }
 
-#[derive(Debug)]
-struct Segment {
-    /// What it registered as.
-    kind: SegmentKind,
-    title: String,
-    guid: [u64; 2],
-    picture: Option<Picture>,
-    /// How much of its credit the script has not handed back.
-    to_script: u32,
-    /// How many of the script's events have not been handed back to it.
-    from_script: u32,
-    /// The script is to be told of each frame.
-    verbose: bool,
-    /// No other script is to have it.
-    block_adopt: bool,
-}
-
-impl Segment {
-    fn new(kind: SegmentKind) -> Self {
-        Self {
-            kind,
-            title: String::new(),
-            guid: [0; 2],
-            picture: None,
-            to_script: 0,
-            from_script: 0,
-            verbose: false,
-            block_adopt: false,
-        }
-    }
-
-    /// Another script has it: nothing is under way to or from that one, and it has no wishes yet.
-    fn changes_hands(&mut self) {
-        self.to_script = 0;
-        self.from_script = 0;
-        self.verbose = false;
-        self.block_adopt = false;
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Picture {
-    width: u16,
-    height: u16,
-    origin_ll: bool,
-    text: bool,
-}
-
-impl Picture {
-    fn resized(self, segment: SegmentId) -> ToScript {
-        ToScript::Resized {
-            segment,
-            width: self.width,
-            height: self.height,
-            origin_ll: self.origin_ll,
-            text: self.text,
-        }
-    }
-}
-
 /// The script has more under way than it has credit for: it is broken or hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Overrun;
@@ -138,18 +81,6 @@ pub(super) enum Next {
     Do(Command),
     /// These, and then the session ends.
     Last(Vec<Command>),
-}
-
-/// What becomes of one of the script's messages.
-enum Taken {
-    /// It is done when the bytes that the machine makes of this are out.
-    Event(Command),
-    /// This is to be done, and it was no event.
-    Next(Next),
-    /// An event that comes to nothing by itself.
-    Part,
-    /// Nothing.
-    Nothing,
 }
 
 impl Session {
@@ -247,126 +178,6 @@ impl Session {
         }
     }
 
-    fn event_zmtp(&mut self, event: zmtp::Event) {
-        use zmtp::Event;
-        match event {
-            Event::Message(parts) => self.message(parts),
-            // As an XPUB socket tells its application.
-            Event::Subscribed { topic, .. } => self.message(vec![[&[1], &*topic].concat()]),
-            Event::Cancelled { topic, .. } => self.message(vec![[&[0], &*topic].concat()]),
-            Event::Unsent(_) => {
-                let segment = self.segment(PRIMARY);
-                self.backlog.push_back(ToScript::Unsent { segment });
-            }
-            Event::Ready(_) if self.dialled => {
-                let segment = self.segment(PRIMARY);
-                self.backlog.push_back(ToScript::Connected { segment });
-            }
-            // The host has told it to the script.
-            Event::Ready(_) => {}
-        }
-    }
-
-    fn message(&mut self, parts: Vec<Vec<u8>>) {
-        let segment = self.segment(PRIMARY);
-        let piece = |(bytes, ends)| ToScript::Piece {
-            segment,
-            bytes,
-            ends,
-        };
-        self.backlog.extend(link::pieces(parts).map(piece));
-    }
-
-    fn event_a12(&mut self, event: a12::Event) {
-        use a12::Event;
-        match event {
-            Event::External { channel, event } => self.external(channel, event),
-            Event::Frame {
-                channel,
-                width,
-                height,
-                origin_ll,
-                text,
-                number,
-                at,
-                region,
-            } => {
-                let segment = self.segment(channel);
-                let frame = ToScript::Frame {
-                    segment,
-                    number,
-                    at,
-                    region,
-                };
-                let picture = Picture {
-                    width,
-                    height,
-                    origin_ll,
-                    text,
-                };
-                self.frame(channel, picture, frame);
-            }
-            Event::Opened { channel, cookie } => self.opened(channel, cookie),
-            Event::Goodbye { text } => self.last_words = shortened(text),
-            // What only sources and initiators hear; a listener is a sink.
-            Event::Admitted { .. }
-            | Event::Established { .. }
-            | Event::Proved
-            | Event::Target { .. }
-            | Event::Input { .. }
-            | Event::NewChannel { .. } => {}
-        }
-    }
-
-    fn external(&mut self, channel: u8, event: External) {
-        let Some(known) = self.segments.get_mut(&channel) else {
-            return;
-        };
-        if let External::Register { title, kind, guid } = &event {
-            known.title.clone_from(title);
-            known.kind = *kind;
-            known.guid = *guid;
-        }
-        let segment = self.segment(channel);
-        self.backlog.push_back(ToScript::Event { segment, event });
-    }
-
-    fn frame(&mut self, channel: u8, picture: Picture, frame: ToScript) {
-        let segment = self.segment(channel);
-        let Some(known) = self.segments.get_mut(&channel) else {
-            return;
-        };
-        if known.picture != Some(picture) {
-            known.picture = Some(picture);
-            // The last size is all that matters of those that wait in a row.
-            let resized = picture.resized(segment);
-            match self.backlog.back_mut() {
-                Some(last @ ToScript::Resized { .. }) if segment_of(last) == segment => {
-                    *last = resized;
-                }
-                _ => self.backlog.push_back(resized),
-            }
-        }
-        if known.verbose {
-            self.backlog.push_back(frame);
-        }
-    }
-
-    fn opened(&mut self, channel: Option<u8>, cookie: u32) {
-        let asked = self.opening.iter().position(|open| open.0 == cookie);
-        let Some((_, parent, kind)) = asked.and_then(|at| self.opening.remove(at)) else {
-            return;
-        };
-        self.backlog.push_back(match channel {
-            Some(channel) => {
-                self.segments.insert(channel, Segment::new(kind));
-                let segment = self.segment(channel);
-                ToScript::Opened { segment, cookie }
-            }
-            None => ToScript::OpenFailed { parent, cookie },
-        });
-    }
-
     /// The script has said something.
     pub(super) fn said(&mut self, epoch: Epoch, message: FromScript) -> Result<(), Overrun> {
         let current = self.epoch == Some(epoch);
@@ -456,92 +267,6 @@ impl Session {
             }
         }
         Ok(None)
-    }
-
-    fn next_a12(&mut self, current: bool, channel: u8, message: FromScript) -> Taken {
-        Taken::Event(Command::A12(match message {
-            FromScript::Target { event, .. } => a12::Command::Target { channel, event },
-            FromScript::Input { input, .. } => a12::Command::Input { channel, input },
-            FromScript::Open {
-                parent,
-                cookie,
-                kind,
-            } if current => {
-                self.opening.push_back((cookie, parent, kind));
-                let open = a12::Command::Open { cookie, kind };
-                return Taken::Next(Next::Do(Command::A12(open)));
-            }
-            FromScript::Close { last_words, .. } if channel == PRIMARY => {
-                self.forget(PRIMARY);
-                let text = shortened(last_words);
-                // On other channels nothing is said: Arcan's own sources take what comes for a
-                // secondary window as meant for the primary one.
-                let exit = a12::Command::Target {
-                    channel,
-                    event: Target::Exit,
-                };
-                let last = [exit, a12::Command::Shutdown { text }];
-                return Taken::Next(Next::Last(last.map(Command::A12).into()));
-            }
-            FromScript::Close { .. } => {
-                self.close(channel);
-                let close = a12::Command::Close { channel };
-                return Taken::Next(Next::Do(Command::A12(close)));
-            }
-            FromScript::Piece { .. } => return Taken::Part,
-            FromScript::Open { .. }
-            | FromScript::Finish { .. }
-            | FromScript::Credit { .. }
-            | FromScript::Flags { .. } => return Taken::Nothing,
-        }))
-    }
-
-    /// What another script has written before is of the same stream.
-    fn next_bytes(&mut self, message: FromScript) -> Taken {
-        match message {
-            FromScript::Piece { bytes, .. } => Taken::Event(Command::Write(bytes)),
-            FromScript::Finish { failed, .. } => {
-                self.carries = Carries::Stream { writable: false };
-                Taken::Next(Next::Do(Command::Finish { failed }))
-            }
-            FromScript::Close { .. } => {
-                self.forget(PRIMARY);
-                Taken::Next(Next::Last(vec![Command::Close]))
-            }
-            FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
-            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
-                Taken::Nothing
-            }
-        }
-    }
-
-    fn next_message(
-        &mut self,
-        current: bool,
-        most: u32,
-        message: FromScript,
-    ) -> Result<Taken, Overrun> {
-        Ok(match message {
-            FromScript::Piece { bytes, ends, .. } if current => {
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                match self.assembly.take(bytes, ends, most) {
-                    Ok(Some(parts)) => Taken::Event(Command::Zmtp(zmtp::Command::Send(parts))),
-                    Ok(None) => Taken::Part,
-                    Err(TooLarge) => return Err(Overrun),
-                }
-            }
-            FromScript::Close { .. } => {
-                self.forget(PRIMARY);
-                let close = Command::Zmtp(zmtp::Command::Close);
-                Taken::Next(Next::Last(vec![close]))
-            }
-            FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
-            FromScript::Piece { .. }
-            | FromScript::Finish { .. }
-            | FromScript::Open { .. }
-            | FromScript::Credit { .. }
-            | FromScript::Flags { .. } => Taken::Nothing,
-        })
     }
 
     /// The script closes a secondary segment.
@@ -798,16 +523,6 @@ fn segment_of(message: &ToScript) -> SegmentId {
         | ToScript::Adopt { segment, .. } => *segment,
     }
 }
-
-/// Cut to 31 bytes, at the end of a character.
-fn shortened(mut text: String) -> String {
-    let end = text.floor_char_boundary(LAST_WORDS);
-    text.truncate(end);
-    text
-}
-
-/// What a segment shows before it has registered.
-const UNKNOWN: SegmentKind = SegmentKind(0);
 
 /// The channel of the primary segment.
 const PRIMARY: u8 = 0;

@@ -257,7 +257,7 @@ impl Table {
                         request.stage = Stage::Lookup(Shown::Claim { claim, rounds });
                         Effect::Lookup { key, secret }
                     }
-                    Err(_) => request.break_off(),
+                    Err(violation) => request.break_off(violation),
                 }
             }
             a12::Ask::Proof(packet) => self.proof(connection, &packet),
@@ -292,7 +292,7 @@ impl Table {
                         };
                         Effect::Keyless
                     }
-                    Err(_) => request.break_off(),
+                    Err(violation) => request.break_off(violation),
                 },
                 Err(why) => Effect::Kill(why),
             },
@@ -428,7 +428,7 @@ impl Table {
                 request.stage = Stage::Welcomed;
                 Effect::Answer(answer)
             }
-            Err(_) => request.break_off(),
+            Err(violation) => request.break_off(violation),
         };
         // Without a stream there is nothing that a stranger's cookie could belong to.
         if !keeps {
@@ -455,7 +455,7 @@ impl Table {
                     secret: request.secret,
                 }
             }
-            Err(_) => request.break_off(),
+            Err(violation) => request.break_off(violation),
         })
     }
 
@@ -536,16 +536,19 @@ impl Table {
         }
     }
 
-    /// The connection is gone. Gives the key that it claimed, if it did.
-    pub(super) fn closed(&mut self, connection: ConnectionId) -> Option<PublicKey> {
-        let request = self.requests.get_mut(&connection)?;
-        let key = request.key;
+    /// The connection is gone. Gives the key that it claimed, if it did, and whether it had been
+    /// refused before.
+    pub(super) fn closed(&mut self, connection: ConnectionId) -> (Option<PublicKey>, bool) {
+        let Some(request) = self.requests.get_mut(&connection) else {
+            return (None, false);
+        };
+        let last = (request.key, matches!(request.stage, Stage::Refused));
         if request.stage.is_under_way() {
             request.stage = Stage::Leaving;
         } else {
             self.requests.remove(&connection);
         }
-        key
+        last
     }
 
     /// What was done for a request has come back; gives the request if it is still wanted.
@@ -568,8 +571,8 @@ impl Request {
     }
 
     /// Its handshake does not hold.
-    fn break_off(&mut self) -> Effect {
-        self.refused(Reason::Protocol, Refusal::Broken)
+    fn break_off(&mut self, violation: Violation) -> Effect {
+        self.refused(Reason::Protocol, Refusal::Broken(violation))
     }
 
     fn refused(&mut self, reason: Reason, refusal: Refusal) -> Effect {

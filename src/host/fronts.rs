@@ -553,9 +553,11 @@ impl Host {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        let key = front.table.closed(connection);
+        let (key, refused) = front.table.closed(connection);
         tracing::debug!(name = %front.name, %source, ?why, "not let in");
-        self.note_end(id, key, source, reference, &why);
+        if !refused {
+            self.note_end(id, key, source, reference, &why);
+        }
         let message = match why {
             Ended::Violation(Violation::FirstPacket) => {
                 self.guessed(id);
@@ -563,7 +565,7 @@ impl Host {
             }
             Ended::Violation(violation) => violation.to_string(),
             Ended::Refused(Refusal::NotAccepted) => "key not accepted".to_owned(),
-            Ended::Refused(refusal @ Refusal::Broken) => refusal.to_string(),
+            Ended::Refused(refusal @ Refusal::Broken(_)) => refusal.to_string(),
             // Probes and clients that do not know our key leave by themselves.
             Ended::Refused(Refusal::TurnedAway)
             | Ended::Peer

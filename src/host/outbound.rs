@@ -219,7 +219,7 @@ impl Host {
                         if let Some(outbound) = host.outbound.get_mut(&id) {
                             outbound.child.tell(ToFrameserver::Answer {
                                 connection,
-                                answer: answer.unwrap_or(Answer::Refused(Refusal::Broken)),
+                                answer: answer.unwrap_or(Answer::Refused(Refusal::NotAccepted)),
                                 session: None,
                             });
                         }

@@ -72,8 +72,8 @@ impl Host {
         }
     }
 
-    /// A connection has ended that never was a session: a refusal, unless the host has refused it
-    /// before or the peer left by itself.
+    /// A connection has ended that was neither a session nor refused: a refusal, unless the peer
+    /// left by itself.
     pub(super) fn note_end(
         &mut self,
         id: FrontId,
@@ -88,7 +88,7 @@ impl Host {
             Ended::Violation(_) => Reason::Protocol,
             Ended::Refused(Refusal::TurnedAway) => Reason::TurnedAway,
             Ended::Crowded => Reason::TooMany,
-            Ended::Refused(Refusal::NotAccepted | Refusal::Broken)
+            Ended::Refused(Refusal::NotAccepted | Refusal::Broken(_))
             | Ended::Peer
             | Ended::Told
             | Ended::Broken => return,

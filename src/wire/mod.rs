@@ -275,9 +275,9 @@ pub enum Refusal {
     /// The key room said no.
     #[error("not accepted")]
     NotAccepted,
-    /// Its handshake does not hold: what it sent was made with other keys, or changed.
-    #[error("its handshake does not hold")]
-    Broken,
+    /// The key room found that its handshake does not hold.
+    #[error("its handshake does not hold: {0}")]
+    Broken(Violation),
     /// The script did not take the client.
     #[error("turned away by the script")]
     TurnedAway,

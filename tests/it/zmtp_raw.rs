@@ -2,7 +2,7 @@
 //! told to the script before its proof, and the others are served.
 
 use crate::curve::{COMMAND, DEALER, INNER_COMMAND, LAST, MESSAGE, REFUSED, Raw, frame, greeting};
-use crate::host::Moonport;
+use crate::host::{Moonport, moonport};
 use crate::key::{ANNA, BERT, CLEO, EVE, Key};
 use crate::zmtp::{echo, fleet};
 
@@ -132,6 +132,26 @@ fn i1_no_broken_handshake_is_told_to_the_script_or_answered() {
     let said = host.process.terminate().text();
     assert_eq!(said.matches("segment_request").count(), 1, "Anna's: {said}");
     assert!(!said.contains("sneaky"), "{said}");
+}
+
+#[test]
+fn a_handshake_that_does_not_hold_is_refused_once() {
+    let host = fleet("");
+    for (_, attempt) in ATTEMPTS {
+        let mut raw = Raw::connect(&host, ANNA);
+        attempt(&mut raw);
+        raw.rest();
+    }
+    // With the end of the host, all that it has noted is written.
+    let stopped = host.stop();
+    let shown = moonport(
+        &stopped.place().state(),
+        ["audit", "show", "--kind", "refused", "--limit", "1000"],
+    )
+    .output()
+    .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(shown.lines().count(), ATTEMPTS.len(), "{shown}");
 }
 
 /// The greeting, if that is what bytes begin with.

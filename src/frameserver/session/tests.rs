@@ -1,6 +1,8 @@
+use super::segment::Picture;
 use super::*;
 use crate::frameserver::link::PATIENCE;
-use crate::wire::a12::event::{Target, Text};
+use crate::wire::a12;
+use crate::wire::a12::event::{External, Target, Text};
 
 const ID: SessionId = SessionId(1);
 
@@ -277,12 +279,6 @@ fn a_script_that_closes_what_is_over_gets_only_the_end() {
     session.said(epoch, close).unwrap();
     assert!(!session.linger(&script));
     assert!(matches!(script.take()[..], [ToScript::Terminated { .. }]));
-}
-
-#[test]
-fn last_words_are_cut_at_the_end_of_a_character() {
-    assert_eq!(shortened("x".repeat(40)).len(), 31);
-    assert_eq!(shortened("ä".repeat(20)), "ä".repeat(15));
 }
 
 #[test]

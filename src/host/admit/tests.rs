@@ -384,10 +384,11 @@ impl<'a> Model<'a> {
     }
 
     fn closed(&mut self, connection: u64) {
-        let key = self.table.closed(ConnectionId(connection));
+        let (key, refused) = self.table.closed(ConnectionId(connection));
         let place = self.places.get(&connection).copied();
         let who = place.and_then(|place| self.clients.get(place.who));
         assert_eq!(key, who.map(|client| client.key));
+        assert_eq!(refused, place.is_some_and(|place| place.at == At::Refused));
         if self.jobs.iter().any(|job| job.connection == connection) {
             self.places.get_mut(&connection).unwrap().at = At::Leaving;
         } else {

@@ -440,8 +440,8 @@ impl Asking {
                     admit(metadata, Admitted { sealing, dialect }, config, out)
                 })
             }
+            (_, Answer::Refused(Refusal::Broken(violation))) => Err(violation),
             (_, Answer::Refused(refusal)) => return Err(Error::Access(refusal)),
-            (_, Answer::Violated(violation)) => Err(violation),
             _ => Err(Violation::OutOfTurn),
         }
         .map_err(Error::Proto)

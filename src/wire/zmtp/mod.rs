@@ -40,7 +40,7 @@ use identity::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use super::nacl::BoxKey;
-use super::{Refusal, Violation, Whole};
+use super::{Refusal, Whole};
 
 /// What only the key room can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +77,6 @@ pub enum Answer {
         /// As it stands in INITIATE.
         vouch: Box<Whole<96>>,
     },
-    /// No. The peer is told so.
+    /// No. The peer is told so, unless its handshake is [broken](Refusal::Broken).
     Refused(Refusal),
-    /// Server: to a HELLO or INITIATE that breaks the protocol. The peer is told nothing.
-    Violated(Violation),
 }

@@ -118,12 +118,12 @@ impl Room {
         match ask {
             Ask::Hello(hello) => match keyroom::welcome(hello, hosts, jar, now, rng) {
                 Ok(welcome) => Answer::Welcome(Box::new(welcome)),
-                Err(violation) => Answer::Violated(violation),
+                Err(violation) => Answer::Refused(Refusal::Broken(violation)),
             },
             Ask::Initiate(body) => match keyroom::initiate(body, hosts, jar, now, rng) {
                 Ok(proved) if self.knows => Answer::Session(proved.session),
                 Ok(_) => Answer::Refused(Refusal::NotAccepted),
-                Err(violation) => Answer::Violated(violation),
+                Err(violation) => Answer::Refused(Refusal::Broken(violation)),
             },
             Ask::Keyless(_) if self.knows => Answer::Keyless,
             Ask::Keyless(_) => Answer::Refused(Refusal::NotAccepted),

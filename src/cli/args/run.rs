@@ -1,0 +1,113 @@
+//! `moonport run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::PassphraseSource;
+use crate::cli::duration;
+use crate::host::Reach;
+use crate::ipc::Unproved;
+use crate::ipc::script::ErrorMode;
+
+/// Run scripts, each in a process of its own, until all have ended.
+///
+/// An interrupt (Ctrl-C) or SIGTERM ends them in order, a second one at once. The exit code is the
+/// highest that a script has ended with: `shutdown("", 7)` gives 7.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Run {
+    /// Lua files, or appl directories (NAME with NAME.lua in it)
+    #[arg(required = true, value_name = "SCRIPT", value_hint = clap::ValueHint::AnyPath)]
+    pub(in crate::cli) scripts: Vec<PathBuf>,
+    /// Words for the scripts
+    #[arg(last = true)]
+    pub(in crate::cli) arguments: Vec<String>,
+    /// Whether to run where something that the sandbox should deny is not denied
+    #[arg(long, value_name = "HOW", default_value = "best-effort")]
+    pub(in crate::cli) sandbox: Sandbox,
+    /// What an error that a script does not catch ends
+    #[arg(long, value_name = "MODE", default_value = "isolate")]
+    pub(in crate::cli) errors: Errors,
+    /// A callback that takes longer is reported
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration::brief)]
+    pub(in crate::cli) handler_warn: Duration,
+    /// A callback that takes longer is stopped
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::brief)]
+    pub(in crate::cli) handler_limit: Duration,
+    /// How much memory a script may use, with K, M or G for KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory)]
+    pub(in crate::cli) memory: usize,
+    /// How long a client may take from connecting to having proved its key
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    pub(in crate::cli) handshake_timeout: Duration,
+    /// How many connections of a listener may have proved no key yet: from START on a newcomer
+    /// pushes one of them out with a chance of RATE per cent, growing to certainty at FULL
+    #[arg(long, value_name = "START:RATE:FULL", default_value_t = Unproved::USUAL)]
+    pub(in crate::cli) unproved: Unproved,
+    /// Whether a source address whose connections break the rules again and again is refused for a
+    /// while, at most a minute
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(in crate::cli) penalties: Penalties,
+    /// What scripts may connect to, as clients (moonport.connect); * for HOST is any. Servers know
+    /// them by the host key with the tag `client`, which is made if it is not there
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(in crate::cli) allow_connect: Vec<Reach>,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseSource,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Penalties {
+    /// Unless a client from there has proved its key in the last hour
+    On,
+    /// Never
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Sandbox {
+    /// Deny what this kernel can deny, and log the rest
+    BestEffort,
+    /// Refuse to run scripts and to listen unless everything is denied
+    Require,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Errors {
+    /// What it happened in: that client, that request
+    Isolate,
+    /// The script, as in Arcan
+    Classic,
+    /// The script; so does an unknown upper-case global
+    Strict,
+}
+
+impl From<Errors> for ErrorMode {
+    fn from(errors: Errors) -> Self {
+        match errors {
+            Errors::Isolate => Self::Isolate,
+            Errors::Classic => Self::Classic,
+            Errors::Strict => Self::Strict,
+        }
+    }
+}
+
+/// Reads an amount of memory, in bytes.
+fn memory(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..) {
+        Some("K") => 10,
+        Some("M") => 20,
+        Some("G") => 30,
+        _ => return Err("a size is a number with K, M or G: 64M, 1G".to_owned()),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| MEMORY.contains(bytes))
+        .ok_or_else(|| "a script needs 4M at least, and can use 64G at most".to_owned())
+}
+
+/// What a VM can live with, and what it can address.
+const MEMORY: std::ops::RangeInclusive<usize> = 4 << 20..=64 << 30;
