@@ -1,5 +1,5 @@
 local function adopt(session, channel, title)
-	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0],"carries":"Events"}}'):format(
+	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0],"carries":"Events","registered":true,"active":true}}'):format(
 		session,
 		channel,
 		title

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
 use super::rooms::{self, Caller, Doorman};
-use crate::ipc::admin::{FromHost, SessionStatus, Status, ToHost};
+use crate::ipc::admin::{FromHost, Reloaded, SessionStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
 
 /// Who does what an admin asks.
@@ -181,6 +181,14 @@ impl Admin {
         Ok(came.map(|admitted| admitted.entry))
     }
 
+    /// Has a script loaded again.
+    pub(super) async fn reload(&mut self, script: String) -> Result<Reloaded, Failure> {
+        match self.ask(ToHost::Reload(script)).await? {
+            FromHost::Reloaded(done) => Ok(done),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
     pub(super) async fn status(&mut self) -> Result<Status, Failure> {
         match self.ask(ToHost::Status).await? {
             FromHost::Status(status) => Ok(status),
@@ -310,7 +318,7 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
         }
         ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say; an admission without one is done above.
-        ToHost::Status | ToHost::Admit { .. } => {
+        ToHost::Status | ToHost::Admit { .. } | ToHost::Reload(_) => {
             return Err(Failure::because(Exit::Failed, "no host runs"));
         }
     })

@@ -28,6 +28,7 @@ mod output;
 mod pages;
 mod passphrase;
 mod qr;
+mod reload;
 mod rooms;
 mod secret;
 mod server;
@@ -75,6 +76,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
+        Command::Reload(args) => wait(reload::run(args, &state_dir(global)?, &out)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
@@ -107,6 +109,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         },
         handshake: run.handshake_timeout,
         unproved: run.unproved,
+        watch: run.watch,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
         require_sandbox: run.sandbox == Sandbox::Require,

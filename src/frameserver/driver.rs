@@ -46,8 +46,9 @@ pub(super) enum ToPeer {
     Decision(bool),
     /// The script says something.
     Script(Epoch, Box<FromScript>),
-    /// The script's link has come or gone.
-    Linked,
+    /// The script's link has come or gone, or is listened to again. Whatever is said after this is
+    /// for the script of that time.
+    Linked(Option<Epoch>),
     /// End, for this reason.
     End(Ended),
 }
@@ -339,7 +340,12 @@ impl Peer {
                 Some(session) => Ok(session.said(epoch, *message)?),
                 None => Ok(()),
             },
-            ToPeer::Linked => Ok(()),
+            ToPeer::Linked(epoch) => {
+                if let Some(session) = &mut self.session {
+                    session.linked(epoch);
+                }
+                Ok(())
+            }
             ToPeer::End(why) => Err(why.into()),
         }
     }
@@ -484,6 +490,7 @@ impl Peer {
                             return;
                         }
                     }
+                    Some(ToPeer::Linked(epoch)) => session.linked(epoch),
                     Some(_) => {}
                     None => return,
                 },

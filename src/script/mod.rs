@@ -22,6 +22,7 @@ mod pattern;
 mod picture;
 mod process;
 mod sandbox;
+mod state;
 mod status;
 mod text;
 mod vids;

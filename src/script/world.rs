@@ -4,6 +4,7 @@
 mod endings;
 mod flags;
 mod inbound;
+mod leaving;
 mod requests;
 mod streams;
 
@@ -640,12 +641,22 @@ impl World {
             guid,
             ..
         } = adoption;
-        self.insist(vid, Say::Target(Target::Reset(2)));
-        self.queue.push_front(Queued {
-            vid,
-            status: Status::Registered { kind, title, guid },
-            cost: 0,
-        });
+        let stage = self.segment(vid).map(|segment| segment.stage);
+        let mut told = Vec::new();
+        match stage {
+            // It has not said yet what it is.
+            None | Some(Stage::Silent) => return,
+            Some(Stage::Registered(kind)) => told.push(Status::Preroll(kind)),
+            Some(_) => self.insist(vid, Say::Target(Target::Reset(2))),
+        }
+        told.push(Status::Registered { kind, title, guid });
+        for status in told {
+            self.queue.push_front(Queued {
+                vid,
+                status,
+                cost: 0,
+            });
+        }
     }
 }
 

@@ -38,6 +38,7 @@ mod memory;
 mod mistakes;
 mod process;
 mod refusals;
+mod reload;
 mod repository;
 mod revoke;
 mod sandbox;

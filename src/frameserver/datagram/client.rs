@@ -139,6 +139,7 @@ impl Client {
                             return;
                         }
                     }
+                    Some(ToPeer::Linked(epoch)) => session.linked(epoch),
                     Some(_) => {}
                     None => return,
                 },
@@ -189,7 +190,8 @@ impl Client {
             }
             ToPeer::Script(epoch, message) => self.session.said(epoch, *message)?,
             ToPeer::End(why) => return Err(why.into()),
-            ToPeer::Linked | ToPeer::Answer(_) | ToPeer::Session(..) => {}
+            ToPeer::Linked(epoch) => self.session.linked(epoch),
+            ToPeer::Answer(_) | ToPeer::Session(..) => {}
         }
         Ok(())
     }

@@ -20,6 +20,10 @@ pub(super) struct Segment {
     pub(super) verbose: bool,
     /// No other script is to have it.
     pub(super) block_adopt: bool,
+    /// It has said what it is.
+    pub(super) registered: bool,
+    /// It has been told to begin.
+    pub(super) active: bool,
 }
 
 impl Segment {
@@ -33,6 +37,8 @@ impl Segment {
             from_script: 0,
             verbose: false,
             block_adopt: false,
+            registered: false,
+            active: false,
         }
     }
 

@@ -42,6 +42,11 @@ impl Reader {
         false
     }
 
+    /// What nobody has read, and whether nothing follows.
+    pub(super) fn leave(self) -> (Vec<u8>, bool) {
+        (self.bytes.into(), self.ended)
+    }
+
     fn read(&mut self, want: Want) -> Option<Vec<u8>> {
         let (count, skip) = match want {
             Want::Bytes(most) => (most.min(self.bytes.len()), 0),
