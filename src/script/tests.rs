@@ -92,6 +92,7 @@ impl Stage {
             },
             limits,
             require_sandbox: false,
+            permissions: crate::ipc::script::Permissions::default(),
         };
         let now = Instant::now();
         let tape = Tape::default();
