@@ -36,6 +36,8 @@ mod fronts;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_script;
 mod hostkeys;
 mod interface;
 mod keyroom;

@@ -43,6 +43,18 @@ impl Script {
         &self.sandbox
     }
 
+    /// One whose process a test plays.
+    #[cfg(test)]
+    pub(super) fn played(program: Program, child: Child<ToScript>) -> Self {
+        Self {
+            program,
+            child,
+            sandbox: Vec::new(),
+            restarts: VecDeque::new(),
+            exit: None,
+        }
+    }
+
     /// Its process of the moment.
     pub(super) fn pid(&self) -> u32 {
         self.child.pid()

@@ -230,10 +230,8 @@ impl Program {
             }
             Speech::Lengths(lengths) => {
                 let messages = lengths.take(&mut self.output);
-                self.ready.extend(messages.into_iter().map(|parts| {
-                    // To be a whole message is what distinguishes it.
-                    Command::Zmtp(zmtp::Command::Send(parts))
-                }));
+                let send = |parts| Command::Zmtp(zmtp::Command::Send(parts));
+                self.ready.extend(messages.into_iter().map(send));
                 if self.output_ended {
                     self.output.clear();
                 }

@@ -404,7 +404,7 @@ pub(in crate::script) static KINDS: [Kind; 30] = [
             f("message", "string?", "why it is not done"),
             f(
                 "keys",
-                "key_state[]",
+                "key_state[]?",
                 "those that moonport.keys.list was asked for",
             ),
         ],

@@ -206,7 +206,10 @@ fn keys<'l>(row: Row<'l>, answer: &std::result::Result<Vec<KeyStatus>, String>) 
     }
     let why = answer.as_ref().err().map(String::as_str);
     let mut row = row.flag(answer.is_ok()).maybe(why)?;
-    row.values.push(Value::Table(list));
+    row.values.push(match answer {
+        Ok(_) => Value::Table(list),
+        Err(_) => Value::Nil,
+    });
     Ok(row)
 }
 

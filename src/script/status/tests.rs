@@ -85,7 +85,7 @@ fn all() -> Vec<Status> {
         Status::Eof { failed: true },
         Status::Drain,
         Status::Exited(crate::ipc::Exit::Code(3)),
-        Status::Keys(Ok(Vec::new())),
+        Status::Keys(Err("why".into())),
         Status::Resized(Resized {
             width: 640,
             height: 480,
