@@ -303,6 +303,7 @@ impl Host {
             port: place.port,
             secret: None,
             server_key: None,
+            title: None,
         }
     }
 
@@ -337,6 +338,7 @@ pub(crate) struct Client<'a> {
     secret: Option<String>,
     /// The host's key that it knows; else it is told the current one.
     server_key: Option<String>,
+    title: Option<String>,
 }
 
 impl Client<'_> {
@@ -347,6 +349,12 @@ impl Client<'_> {
 
     pub(crate) fn server_key(mut self, key: &str) -> Self {
         self.server_key = Some(key.to_owned());
+        self
+    }
+
+    /// What it calls itself.
+    pub(crate) fn named(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
         self
     }
 
@@ -370,6 +378,9 @@ impl Client<'_> {
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);
+        }
+        if let Some(title) = &self.title {
+            command.args(["--name", title]);
         }
         Process::start(&mut command)
     }
