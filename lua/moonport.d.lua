@@ -304,7 +304,7 @@
 ---@field count? number how many keys it lets in; 1
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field label? string what to call it; at most 128 bytes
----@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp
+---@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp and curvecp
 
 ---@class window
 ---@field id string its number, sixteen hex digits

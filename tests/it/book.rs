@@ -33,6 +33,9 @@ fn every_page_is_in_the_summary_once_and_every_line_of_it_has_a_page() {
 #[test]
 fn every_page_begins_with_its_one_title() {
     for page in files("docs", &[".md"]) {
+        if page.path == "docs/SUMMARY.md" {
+            continue;
+        }
         let mut fenced = false;
         let titles = page.text.lines().filter(|line| {
             fenced ^= line.trim_start().starts_with("```");
