@@ -86,6 +86,25 @@ fn links_lead_somewhere() {
 fn the_changelog_has_a_place_for_what_comes() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
     assert!(changelog.contains("\n## [Unreleased]\n"));
+    // Those of Keep a Changelog, in its order, each once in a version.
+    let heads = [
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    ];
+    for version in changelog.split("\n## ").skip(1) {
+        let found = version.lines().filter_map(|line| line.strip_prefix("### "));
+        let places: Vec<_> = found
+            .map(|head| heads.iter().position(|other| *other == head))
+            .collect();
+        assert!(
+            places.is_sorted_by(|a, b| a.is_some() && a < b),
+            "{version}"
+        );
+    }
 }
 
 #[test]

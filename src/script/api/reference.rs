@@ -378,9 +378,9 @@ fn function(out: &mut String, entry: &Entry, example: Option<String>) {
         let _ = writeln!(out, "| `{}` | {} | {} |", arg.name, cell(ty), cell(absent));
     }
     if let Some(form) = entry.forms.first().filter(|form| !form.returns.is_empty()) {
-        out.push_str("\n| result | type |\n| --- | --- |\n");
+        out.push_str("\n| returns | |\n| --- | --- |\n");
         for ret in form.returns {
-            let _ = writeln!(out, "| {} | {} |", cell(ret.name), cell(ret.ty));
+            let _ = writeln!(out, "| {} | {} |", cell(ret.ty), cell(ret.name));
         }
     }
     if !entry.bad.is_empty() {
