@@ -662,10 +662,10 @@ function valid_vid(vid, type) end
 --- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---
 --- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
----@param options table
+---@param options connect_options
 ---@param callback callback
 ---@return vid # the connection, or BADID if there are too many
----@overload fun(options: table): vid
+---@overload fun(options: connect_options): vid
 function moonport.connect(options, callback) end
 
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.

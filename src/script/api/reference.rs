@@ -124,6 +124,7 @@ fn luals_type(entry: &Entry, name: &str, ty: Ty) -> &'static str {
     match (entry.name, name) {
         ("moonport.listen", "options") => "listen_options",
         ("moonport.window", "options") => "window_options",
+        ("moonport.connect", "options") => "connect_options",
         _ => ty.luals(),
     }
 }
@@ -242,6 +243,9 @@ const THEMES: [Theme; 6] = [
     },
 ];
 
+/// Where everything stands that has no page of its own.
+const REST: &str = "others";
+
 /// Global functions that are called if a script defines them: what follows its name, what they are
 /// given, when, and what becomes of what they return.
 const ENTRY_POINTS: [(&str, &str, &str); 8] = [
@@ -309,7 +313,7 @@ pub fn reference(example: impl Fn(&str) -> Option<String>) -> Vec<Page> {
         })
         .collect();
     pages.push(Page {
-        file: "others",
+        file: REST,
         text: functions(
             "Others",
             "The script itself, the time, bytes and chance, and what has no page of its own.",
@@ -350,7 +354,7 @@ fn functions<'a>(
         let _ = writeln!(out, "\n## {class}\n\n{title}.\n");
         out.push_str("| field | type | |\n| --- | --- | --- |\n");
         for (name, ty, doc) in *fields {
-            let _ = writeln!(out, "| `{name}` | {} | {} |", cell(ty), cell(doc));
+            let _ = writeln!(out, "| `{name}` | {} | {} |", linked(ty), cell(doc));
         }
     }
     out
@@ -374,13 +378,13 @@ fn function(out: &mut String, entry: &Entry, example: Option<String>) {
             Some("") => "none",
             Some(default) => default,
         };
-        let ty = luals_type(entry, arg.name, arg.ty);
-        let _ = writeln!(out, "| `{}` | {} | {} |", arg.name, cell(ty), cell(absent));
+        let ty = linked(luals_type(entry, arg.name, arg.ty));
+        let _ = writeln!(out, "| `{}` | {ty} | {} |", arg.name, cell(absent));
     }
     if let Some(form) = entry.forms.first().filter(|form| !form.returns.is_empty()) {
         out.push_str("\n| returns | |\n| --- | --- |\n");
         for ret in form.returns {
-            let _ = writeln!(out, "| {} | {} |", cell(ret.ty), cell(ret.name));
+            let _ = writeln!(out, "| {} | {} |", linked(ret.ty), cell(ret.name));
         }
     }
     if !entry.bad.is_empty() {
@@ -447,6 +451,26 @@ fn constants() -> String {
     out
 }
 
+/// A type for a cell of a table; one that is a table itself leads to its fields.
+fn linked(ty: &str) -> String {
+    let one = |ty: &str| {
+        let class = ty.trim_end_matches("?").trim_end_matches("[]");
+        match page_of(class) {
+            Some(page) => format!("[{ty}]({page}.md#{class})"),
+            None => ty.to_owned(),
+        }
+    };
+    let all: Vec<_> = ty.split('|').map(one).collect();
+    all.join("\\|")
+}
+
+/// The page on which the fields of a class stand.
+fn page_of(class: &str) -> Option<&'static str> {
+    let (class, _, _) = TABLES.iter().find(|table| table.0 == class)?;
+    let theme = THEMES.iter().find(|theme| theme.tables.contains(class));
+    Some(theme.map_or(REST, |theme| theme.file))
+}
+
 /// Text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
@@ -498,14 +522,20 @@ mod tests {
     #[test]
     fn the_reference_has_every_function_and_status_once() {
         let pages = reference(|_| None);
-        let headings = pages.iter().flat_map(|page| page.text.lines());
-        let headings: Vec<_> = headings
-            .filter_map(|line| line.strip_prefix("## "))
-            .collect();
-        let names = entries().map(|entry| entry.name);
-        for name in names.chain(KINDS.iter().map(|kind| kind.name)) {
-            let found = headings.iter().filter(|heading| **heading == name);
-            assert_eq!(found.count(), 1, "{name}");
+        let count = |name: &str, on_status: bool| {
+            let pages = pages
+                .iter()
+                .filter(|page| (page.file == "status") == on_status);
+            let lines = pages.flat_map(|page| page.text.lines());
+            lines
+                .filter(|line| line.strip_prefix("## ") == Some(name))
+                .count()
+        };
+        for entry in entries() {
+            assert_eq!(count(entry.name, false), 1, "{}", entry.name);
+        }
+        for kind in &KINDS {
+            assert_eq!(count(kind.name, true), 1, "{}", kind.name);
         }
     }
 }
