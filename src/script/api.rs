@@ -3,6 +3,7 @@
 //!
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
+mod connect;
 mod constants;
 mod flags;
 mod input;
@@ -175,6 +176,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
         flags::ENTRIES,

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, streams, windows};
+use super::{
+    CONSTANTS, Entry, Form, Ty, connect, entries, messages, net, signature, streams, windows,
+};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 9] = [
+const TABLES: [(&str, &str, Fields); 10] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -18,7 +20,7 @@ const TABLES: [(&str, &str, Fields); 9] = [
     (
         "connect_options",
         "Options of moonport.connect",
-        messages::CONNECT,
+        connect::CONNECT,
     ),
     (
         "zmtp_options",
@@ -29,6 +31,11 @@ const TABLES: [(&str, &str, Fields); 9] = [
         "curvecp_options",
         "The option `options` of moonport.listen for CurveCP",
         streams::CURVECP,
+    ),
+    (
+        "curvecp_client_options",
+        "The option `options` of moonport.connect for CurveCP",
+        connect::CURVECP,
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
     (
