@@ -9,7 +9,7 @@
 //!                     driver: a task per peer, socket ↔ machine of `wire`
 //!                     datagram: the same where there are no connections but datagrams
 //!                                      │
-//!                     session: segments, credit, what waits
+//!                     session: segments, credit, what waits; or pipes of a program in the script's place
 //! ```
 //!
 //! `memory` is the same without a process or sockets, for tests of scripts.
@@ -27,6 +27,7 @@ mod hub;
 mod link;
 mod machine;
 mod memory;
+mod pipes;
 mod session;
 mod tally;
 

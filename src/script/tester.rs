@@ -14,7 +14,7 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value};
 use super::core::{Console, Core};
 use super::errors::Told;
 use super::vm;
-use crate::ipc::script::{ErrorMode, Limits, Report, Run, Severity};
+use crate::ipc::script::{ErrorMode, Limits, Permissions, Report, Run, Severity};
 
 /// What tests have the scripts under test, and their clients, do.
 ///
@@ -104,6 +104,7 @@ impl Tester {
             errors: ErrorMode::Isolate,
             limits,
             require_sandbox: false,
+            permissions: Permissions::default(),
         };
         let lua = vm::bare()?;
         let handlers = lua.create_table()?;

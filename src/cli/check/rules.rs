@@ -177,15 +177,19 @@ impl<'a> Look<'a> {
 
     fn member(&mut self, word: &Word) {
         let name = word.text.as_str();
-        let Some((table, member)) = name.split_once('.') else {
+        let Some((table, member)) = name.rsplit_once('.') else {
             return;
         };
         if self.known.members.contains(name) || (self.tests && TESTER_MEMBERS.contains(&name)) {
             return;
         }
-        let ours: Vec<_> = Function::all()
-            .filter_map(|function| function.name().strip_prefix(table)?.strip_prefix('.'))
-            .collect();
+        // Of `moonport.keys.list` in `moonport` there is `keys`.
+        let within = |function: Function| {
+            let rest = function.name().strip_prefix(table)?.strip_prefix('.')?;
+            rest.split('.').next()
+        };
+        let mut ours: Vec<_> = Function::all().filter_map(within).collect();
+        ours.dedup();
         let (there, all) = match words::members(table) {
             Some(members) => (members.contains(&member), members.to_vec()),
             None if ours.is_empty() => return,

@@ -32,7 +32,7 @@ pub(super) struct Word {
 /// A call of a global, or of a member of one.
 #[derive(Debug)]
 pub(super) struct Called {
-    /// `name` or `table.name`.
+    /// `name`, `table.name`, `table.table.name`.
     pub(super) name: Word,
     pub(super) args: Vec<Seen>,
     /// More arguments may follow than can be seen.
@@ -46,7 +46,7 @@ pub(super) struct Called {
 pub(super) struct Facts {
     /// Globals that are read or called.
     pub(super) reads: Vec<Word>,
-    /// Members of globals that are read or called: `table.name`.
+    /// Members of globals that are read or called: `table.name`, `table.table.name`.
     pub(super) members: Vec<Word>,
     /// Globals that are set, also as the table of a member.
     pub(super) writes: Vec<Word>,
@@ -369,19 +369,16 @@ impl Walk {
         if self.is_local(&text(root)) {
             return;
         }
-        let (name, rest) = match suffixes {
-            [Suffix::Index(index), rest @ ..] => {
-                let Some(member) = key(index) else { return };
-                let text = format!("{}.{}", text(root), member.text);
-                let word = Word {
-                    text,
-                    at: member.at,
-                };
-                self.facts.members.push(word.clone());
-                (word, rest)
-            }
-            _ => (word(root), suffixes),
-        };
+        let (mut name, mut rest) = (word(root), suffixes);
+        while let [Suffix::Index(index), others @ ..] = rest {
+            let Some(member) = key(index) else { return };
+            name = Word {
+                text: format!("{}.{}", name.text, member.text),
+                at: member.at,
+            };
+            self.facts.members.push(name.clone());
+            rest = others;
+        }
         if let [Suffix::Call(Call::AnonymousCall(args)), ..] = rest {
             let called = called(name, args);
             self.facts.calls.push(called);

@@ -15,7 +15,7 @@ use rand_core::{Rng, SeedableRng};
 use super::client::Client;
 use super::host::{ForClient, Host};
 use crate::host::Program;
-use crate::ipc::script::{ErrorMode, FromScript, Limits, Run, Severity};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions, Run, Severity};
 use crate::script::tester::Guest;
 use crate::script::{Console, Engine};
 use crate::wire::crypto::SecretKey;
@@ -94,6 +94,7 @@ impl App {
                 ..Limits::default()
             },
             require_sandbox: false,
+            permissions: Permissions::default(),
         };
         let (now, tape) = (Instant::now(), Tape::default());
         let engine = Engine::new(run, Box::new(tape.clone()), repeatable, now)

@@ -212,8 +212,17 @@ impl Host {
                 why: "tests of scripts reach nobody".to_owned(),
                 retry: Duration::from_secs(3600),
             }),
+            FromScript::Keys { call, .. } => self.to_script.push(ToScript::Keys {
+                call,
+                answer: Err("tests of scripts have no keystore".to_owned()),
+                more: false,
+            }),
             FromScript::Exit { .. } => self.exit = true,
-            FromScript::Confined(_) | FromScript::Report(_) | FromScript::Started => {}
+            // No script has the permission to ask for a program.
+            FromScript::Exec(_)
+            | FromScript::Confined(_)
+            | FromScript::Report(_)
+            | FromScript::Started => {}
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, streams, windows};
+use super::{
+    CONSTANTS, Entry, Form, Ty, administer, entries, exec, messages, net, signature, streams,
+    windows,
+};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 9] = [
+const TABLES: [(&str, &str, Fields); 11] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -41,6 +44,12 @@ const TABLES: [(&str, &str, Fields); 9] = [
         "window_state",
         "What moonport.windows gives",
         windows::STATE,
+    ),
+    ("exec_options", "Options of moonport.exec", exec::OPTIONS),
+    (
+        "key_state",
+        "What is in `keys` of a status of kind `keys`",
+        administer::KEY_STATE,
     ),
 ];
 
@@ -91,7 +100,7 @@ pub fn stubs() -> String {
     }
     out.push_str("--- the appl's name\nAPPLID = \"\"\n\n");
     let tables: BTreeSet<_> = entries()
-        .filter_map(|entry| entry.name.split_once('.'))
+        .filter_map(|entry| entry.name.rsplit_once('.'))
         .map(|(table, _)| table)
         .collect();
     for table in tables {
@@ -121,8 +130,13 @@ fn literal(value: &Constantly) -> String {
 
 fn luals_type(entry: &Entry, name: &str, ty: Ty) -> &'static str {
     match (entry.name, name) {
+        (of_keys, "callback") if of_keys.starts_with("moonport.keys.") => {
+            "fun(status: status_keys)"
+        }
         ("moonport.listen", "options") => "listen_options",
         ("moonport.window", "options") => "window_options",
+        ("moonport.exec", "options") => "exec_options",
+        ("moonport.exec", "argv") => "string[]",
         _ => ty.luals(),
     }
 }
