@@ -8,6 +8,7 @@ mod admin;
 mod args;
 mod audit;
 mod backup;
+mod check;
 mod connect;
 mod curvecp;
 mod demo;
@@ -34,6 +35,7 @@ mod secret;
 mod server;
 mod status;
 mod terminal;
+mod test;
 mod users;
 mod window;
 mod zap;
@@ -77,6 +79,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
         Command::Reload(args) => wait(reload::run(args, &state_dir(global)?, &out)),
+        Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
@@ -89,7 +92,10 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
+        Command::Check(args) => check::run(&args, &out),
+        Command::Test(args) => test::run(args, &out),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
     };
@@ -97,6 +103,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
 }
 
 fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
+    let permissions = run.permissions();
     rooms::run(rooms::Run {
         scripts: run.scripts,
         arguments: run.arguments,
@@ -112,6 +119,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         watch: run.watch,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
+        permissions,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

@@ -129,6 +129,7 @@ impl World {
             watch: false,
             penalties: true,
             reach: Vec::new(),
+            permissions: Default::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),

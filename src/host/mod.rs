@@ -19,6 +19,8 @@
 //! | `scripts` | which scripts run |
 //! | `reload` | how another process takes a script's place |
 //! | `watch` | when that is because its files have changed |
+//! | `exec`, `launch` | which programs run that scripts have started |
+//! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
 //! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
@@ -30,14 +32,18 @@ mod child;
 mod clock;
 pub mod control;
 mod doorman;
+mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_script;
 mod hostkeys;
 mod interface;
 mod keyroom;
+pub mod launch;
 mod outbound;
 mod peers;
 mod probe;
@@ -45,6 +51,7 @@ mod program;
 mod refusals;
 mod reload;
 mod roll;
+mod script_keys;
 mod script_windows;
 mod scripts;
 mod sessions;
@@ -75,11 +82,11 @@ pub use program::{Program, ProgramError};
 use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript, Limits};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
-pub use outbound::{NoReach, Reach};
+pub use outbound::{NoReach, Reach, own_extension};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -113,6 +120,8 @@ pub struct Options {
     pub window: Duration,
     /// What scripts may connect to.
     pub reach: Vec<Reach>,
+    /// What else scripts may ask for.
+    pub permissions: Permissions,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
@@ -192,7 +201,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, scripts::Generation, Did<FromScript>),
     /// An outbound connection has been dialled.
-    Dialled(FrontId, io::Result<std::net::TcpStream>),
+    Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -218,6 +227,8 @@ struct Host {
     fronts: BTreeMap<FrontId, Front>,
     outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    programs: exec::Programs,
+    key_wishes: script_keys::Wishes,
     doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -275,6 +286,8 @@ impl Host {
             fronts: BTreeMap::new(),
             outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            programs: exec::Programs::default(),
+            key_wishes: script_keys::Wishes::default(),
             doorman: Doorman::default(),
             blind: false,
             clock,
@@ -344,6 +357,7 @@ impl Host {
                 self.scripts.clear();
                 self.fronts.clear();
                 self.outbound.clear();
+                self.programs.clear();
             }
             Event::Stop => {
                 tracing::info!("ending");
@@ -367,6 +381,7 @@ impl Host {
             self.scripts.clear();
             self.fronts.clear();
             self.outbound.clear();
+            self.programs.clear();
         }
     }
 
@@ -379,9 +394,13 @@ impl Host {
         }
     }
 
-    /// All scripts have ended, and the frameservers have closed their peers' connections.
+    /// All scripts have ended, the frameservers have closed their peers' connections, and programs
+    /// have ended with these.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
+        self.scripts.is_empty()
+            && self.fronts.is_empty()
+            && self.outbound.is_empty()
+            && self.programs.is_empty()
     }
 }
 

@@ -54,6 +54,27 @@ impl Script {
         &self.sandbox
     }
 
+    /// One whose process a test plays.
+    #[cfg(test)]
+    pub(super) fn played(program: Program, child: Child<ToScript>) -> Self {
+        Self {
+            program,
+            child,
+            generation: 0,
+            generations: 0,
+            reload: None,
+            again: false,
+            sandbox: Vec::new(),
+            restarts: VecDeque::new(),
+            exit: None,
+        }
+    }
+
+    /// Its process of the moment.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     pub(super) fn tell(&mut self, message: ToScript) {
         self.tell_with(message, Vec::new());
     }
@@ -113,6 +134,7 @@ impl Host {
             errors: self.options.errors,
             limits: self.options.limits,
             require_sandbox: self.options.require_sandbox,
+            permissions: self.options.permissions.clone(),
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -160,6 +182,8 @@ impl Host {
             FromScript::CloseWindow { listener, window } => {
                 self.script_closes(id, listener, window);
             }
+            FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
             FromScript::Confined(sandbox) => {

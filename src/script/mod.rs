@@ -10,6 +10,8 @@
 //!            └─ api ──    the table of functions; stubs and reference come from it
 //! ```
 //!
+//! Beside them, [`words`] is what a script can name, and [`tester`] runs scripts that test others.
+//!
 //! [`Engine`] knows no sockets and takes the time as an argument, so a test can play host,
 //! frameserver and clock.
 
@@ -24,10 +26,12 @@ mod process;
 mod sandbox;
 mod state;
 mod status;
+pub mod tester;
 mod text;
 mod vids;
 mod vm;
 mod watchdog;
+pub mod words;
 mod world;
 
 #[cfg(test)]
@@ -35,7 +39,7 @@ mod tests;
 
 use std::process::ExitCode;
 
-pub use api::{reference, stubs};
+pub use api::{Page, reference, stubs};
 pub use core::Console;
 pub use engine::Engine;
 pub use world::Outbox;

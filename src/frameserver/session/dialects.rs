@@ -99,8 +99,8 @@ impl Session {
         if let External::Register { title, kind, guid } = &event {
             known.title.clone_from(title);
             known.kind = *kind;
-            known.guid = *guid;
             known.registered = true;
+            known.guid = *guid;
         }
         let segment = self.segment(channel);
         self.backlog.push_back(ToScript::Event { segment, event });

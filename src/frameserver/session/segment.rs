@@ -9,6 +9,8 @@ use crate::wire::a12::event::SegmentKind;
 pub(super) struct Segment {
     /// What it registered as.
     pub(super) kind: SegmentKind,
+    /// It has said what it is.
+    pub(super) registered: bool,
     pub(super) title: String,
     pub(super) guid: [u64; 2],
     pub(super) picture: Option<Picture>,
@@ -20,8 +22,6 @@ pub(super) struct Segment {
     pub(super) verbose: bool,
     /// No other script is to have it.
     pub(super) block_adopt: bool,
-    /// It has said what it is.
-    pub(super) registered: bool,
     /// It has been told to begin.
     pub(super) active: bool,
 }
@@ -30,6 +30,7 @@ impl Segment {
     pub(super) fn new(kind: SegmentKind) -> Self {
         Self {
             kind,
+            registered: false,
             title: String::new(),
             guid: [0; 2],
             picture: None,
@@ -37,7 +38,6 @@ impl Segment {
             from_script: 0,
             verbose: false,
             block_adopt: false,
-            registered: false,
             active: false,
         }
     }

@@ -34,7 +34,7 @@ impl World {
     fn is_there(&self, vid: Vid) -> bool {
         match self.objects.get(&vid) {
             Some(Object::Segment(segment)) => segment.address != Address::Gone,
-            Some(Object::Listener(_)) => true,
+            Some(Object::Listener(_) | Object::Call { .. }) => true,
             Some(Object::Dead { .. }) | None => false,
         }
     }
@@ -93,7 +93,7 @@ impl World {
                     let back = back.map(|back| FromScript::Back(Box::new(back)));
                     self.outbox.host.extend(back);
                 }
-                Some(Object::Dead { .. }) | None => {}
+                Some(Object::Call { .. } | Object::Dead { .. }) | None => {}
             }
         }
         for vid in vids {
@@ -132,6 +132,7 @@ impl World {
                 bytes,
                 ends: Ends::Nothing,
             },
+            Status::Exited(exit) => link::ToScript::Exited { segment, exit },
             Status::Eof { failed } => link::ToScript::Finished { segment, failed },
             Status::Frame(frame) => link::ToScript::Frame {
                 segment,
