@@ -85,6 +85,7 @@ impl Host {
         };
         let shown = session.key.map(tracing::field::display);
         tracing::info!(key = shown, session = id.0, "session ended");
+        self.counts.end();
         if let Some(key) = session.key {
             self.store.note(Note::Left {
                 name: session.name,
@@ -103,6 +104,7 @@ impl Host {
     pub(super) fn hear_store(&mut self, news: News) {
         match news {
             News::Changed { entries, windows } => {
+                self.counts.write();
                 self.judge(&entries);
                 if windows {
                     self.read_windows();
