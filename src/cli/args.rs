@@ -138,11 +138,14 @@ pub(super) enum Command {
 
 impl Command {
     /// Whether what it does may depend on the configuration file. What only prints what is built in
-    /// works where that is wrong, too.
+    /// works where that is wrong, too; and `curvecpserver` does nothing that the program does not
+    /// whose place it takes.
     pub(super) fn reads_config(&self) -> bool {
         match self {
             Self::Config(config) => !config.default,
-            Self::Stubs | Self::Completions { .. } | Self::Man { .. } => false,
+            Self::CurveCpServer(_) | Self::Stubs | Self::Completions { .. } | Self::Man { .. } => {
+                false
+            }
             _ => true,
         }
     }
