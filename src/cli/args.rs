@@ -17,7 +17,7 @@ use identity::NameError;
 use keystore::Scope;
 
 use super::audit::{Audit, Explain};
-use super::{curvecp, duration, exit::Exit};
+use super::{check::Check, curvecp, duration, exit::Exit, test::Test};
 pub(super) use connect::Connect;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
 pub(super) use keys::{
@@ -94,6 +94,8 @@ pub(super) enum Command {
     Connect(Box<Connect>),
     #[command(name = "curvecpserver")]
     CurveCpServer(Box<curvecp::Server>),
+    #[command(name = "curvecpclient")]
+    CurveCpClient(Box<curvecp::Client>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -120,9 +122,17 @@ pub(super) enum Command {
     /// Look whether this system is fit for a host, and say what to do where it is not; the exit
     /// code is 1 if something is a problem
     Doctor(Json),
+    Check(Check),
+    Test(Test),
     Config(Config),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
+    /// Write the reference of everything a script can call into the folder of the documents
+    #[command(hide = true)]
+    Reference {
+        /// The folder, with `examples-of-api` in it
+        docs: PathBuf,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell

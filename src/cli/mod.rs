@@ -8,6 +8,7 @@ mod admin;
 mod args;
 mod audit;
 mod backup;
+mod check;
 mod config;
 mod connect;
 mod curvecp;
@@ -37,6 +38,7 @@ mod server;
 mod status;
 mod stop;
 mod terminal;
+mod test;
 mod users;
 mod window;
 mod zap;
@@ -78,6 +80,7 @@ fn run(cli: Cli, said: &Said) -> Result<u8, Failure> {
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
+        Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
@@ -93,7 +96,10 @@ fn run(cli: Cli, said: &Said) -> Result<u8, Failure> {
         Command::Stop(args) => wait(stop::run(args, &state_dir(global)?, &out)),
         Command::Config(config) => config::run(&config, said, &out),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
+        Command::Check(args) => check::run(&args, &out),
+        Command::Test(args) => test::run(args, &out),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
     };
@@ -107,6 +113,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
             "nothing to run: `moonport run SCRIPT`, or `scripts` below [run] in the configuration file",
         ));
     }
+    let permissions = run.permissions();
     rooms::run(rooms::Run {
         scripts: run.scripts,
         arguments: run.arguments,
@@ -121,6 +128,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
+        permissions,
         require_sandbox: run.sandbox == Sandbox::Require,
         drain: run.drain,
         metrics: run.metrics,

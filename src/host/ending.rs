@@ -121,6 +121,7 @@ impl Host {
         self.scripts.clear();
         self.fronts.clear();
         self.outbound.clear();
+        self.programs.clear();
     }
 }
 

@@ -17,6 +17,8 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
+//! | `exec`, `launch` | which programs run that scripts have started |
+//! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
 //! | `ending` | how it ends |
 //! | `handed` | which sockets a service manager has bound for it |
@@ -33,15 +35,19 @@ mod clock;
 pub mod control;
 mod doorman;
 mod ending;
+mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handed;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_script;
 mod hostkeys;
 mod interface;
 mod keyroom;
+pub mod launch;
 mod metrics;
 mod notify;
 mod outbound;
@@ -50,6 +56,7 @@ mod probe;
 mod program;
 mod refusals;
 mod roll;
+mod script_keys;
 mod script_windows;
 mod scripts;
 mod sessions;
@@ -81,11 +88,11 @@ pub use program::{Program, ProgramError};
 use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript, Limits};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
-pub use outbound::{NoReach, Reach};
+pub use outbound::{NoReach, Reach, own_extension};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -117,6 +124,8 @@ pub struct Options {
     pub window: Duration,
     /// What scripts may connect to.
     pub reach: Vec<Reach>,
+    /// What else scripts may ask for.
+    pub permissions: Permissions,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
     /// How long sessions have to end by themselves when the host is told to end.
@@ -210,7 +219,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An outbound connection has been dialled.
-    Dialled(FrontId, io::Result<std::net::TcpStream>),
+    Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -236,6 +245,8 @@ struct Host {
     fronts: BTreeMap<FrontId, Front>,
     outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    programs: exec::Programs,
+    key_wishes: script_keys::Wishes,
     doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -298,6 +309,8 @@ impl Host {
             fronts: BTreeMap::new(),
             outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            programs: exec::Programs::default(),
+            key_wishes: script_keys::Wishes::default(),
             doorman: Doorman::default(),
             blind: false,
             clock,
@@ -367,9 +380,13 @@ impl Host {
         self.tell_manager();
     }
 
-    /// All scripts have ended, and the frameservers have closed their peers' connections.
+    /// All scripts have ended, the frameservers have closed their peers' connections, and programs
+    /// have ended with these.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
+        self.scripts.is_empty()
+            && self.fronts.is_empty()
+            && self.outbound.is_empty()
+            && self.programs.is_empty()
     }
 }
 

@@ -47,6 +47,25 @@ impl Script {
         &self.sandbox
     }
 
+    /// One whose process a test plays.
+    #[cfg(test)]
+    pub(super) fn played(program: Program, child: Child<ToScript>) -> Self {
+        Self {
+            program,
+            child,
+            sandbox: Vec::new(),
+            restarts: VecDeque::new(),
+            exit: None,
+            loaded: true,
+            counts: ScriptCounts::default(),
+        }
+    }
+
+    /// Its process of the moment.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// It has been loaded, and has asked for the listeners that it makes then.
     pub(super) fn is_loaded(&self) -> bool {
         self.loaded
@@ -98,6 +117,7 @@ impl Host {
             errors: self.options.errors,
             limits: self.options.limits,
             require_sandbox: self.options.require_sandbox,
+            permissions: self.options.permissions.clone(),
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -134,6 +154,8 @@ impl Host {
             FromScript::CloseWindow { listener, window } => {
                 self.script_closes(id, listener, window);
             }
+            FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
             FromScript::Confined(sandbox) => {
@@ -200,7 +222,7 @@ impl Host {
         }
     }
 
-    fn script_name(&self, id: ScriptId) -> &str {
+    pub(super) fn script_name(&self, id: ScriptId) -> &str {
         self.scripts.get(&id).map_or("", Script::name)
     }
 
