@@ -122,7 +122,7 @@ impl Host {
 
     /// Loads a script again, in a process of its own.
     pub(super) fn reload(&mut self, id: ScriptId, reply: Option<Reply>) {
-        let stopping = self.stopping.is_some();
+        let stopping = self.ending.is_begun();
         let time = self.options.limits.stop * 2 + PATIENCE;
         let refuse = |reply: Option<Reply>, why: &str| {
             if let Some(reply) = reply {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
+use super::metrics::ScriptCounts;
 use super::reload::Reload;
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
@@ -32,6 +33,9 @@ pub(super) struct Script {
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
     exit: Option<Exit>,
+    /// Its process has been loaded, and has asked for what it asks for then.
+    loaded: bool,
+    pub(super) counts: ScriptCounts,
 }
 
 /// Which of a script's processes.
@@ -67,12 +71,19 @@ impl Script {
             sandbox: Vec::new(),
             restarts: VecDeque::new(),
             exit: None,
+            loaded: true,
+            counts: ScriptCounts::default(),
         }
     }
 
     /// Its process of the moment.
     pub(super) fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// It has been loaded, and has asked for the listeners that it makes then.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
@@ -109,6 +120,8 @@ impl Host {
                 sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
+                loaded: false,
+                counts: ScriptCounts::default(),
             };
             self.scripts.insert(id, script);
         }
@@ -196,8 +209,18 @@ impl Host {
                     script.sandbox = sandbox;
                 }
             }
-            FromScript::Report(report) => self.script_reports(id, &report),
-            FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
+            FromScript::Report(report) => {
+                self.script_reports(id, &report);
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.counts.report(report.severity);
+                }
+            }
+            FromScript::Started => {
+                tracing::info!(script = self.script_name(id), "running");
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.loaded = true;
+                }
+            }
             FromScript::State(piece) => self.state_said(id, piece),
             FromScript::Yielded(number, done) => self.yielded(id, number, done),
             FromScript::Back(message) => self.given_back(id, *message),
@@ -240,8 +263,8 @@ impl Host {
             };
         }
         match report.severity {
-            Severity::Error => log!(error),
-            Severity::Warning => log!(warn),
+            Severity::Error | Severity::Stopped => log!(error),
+            Severity::Warning | Severity::Slow => log!(warn),
         }
     }
 
@@ -268,7 +291,7 @@ impl Host {
             self.code = self.code.max(exit.code);
             return self.remove_script(id, exit.silent);
         }
-        if self.stopping.is_some() {
+        if self.ending.is_stopping() {
             return self.remove_script(id, false);
         }
         let now = Instant::now();
@@ -286,6 +309,7 @@ impl Host {
             return self.remove_script(id, false);
         }
         script.restarts.push_back(now);
+        script.counts.restart();
         script.generations += 1;
         let (program, generation) = (script.program.clone(), script.generations);
         tracing::warn!(
@@ -317,8 +341,7 @@ impl Host {
         let time = if silent { Duration::ZERO } else { FAREWELL };
         self.leaving.push((id, Instant::now() + time));
         if self.scripts.is_empty() {
-            let deadline = Instant::now() + super::PATIENCE;
-            self.stopping.get_or_insert(deadline);
+            self.begin_to_stop();
         }
         self.cut_leaving();
     }
