@@ -20,10 +20,11 @@ use super::end::{self, End};
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::machine::{self, Command, Machine};
+use super::pipes::{self, Pipes};
 use super::session::{Next, Overrun, Session};
 use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::link::FromScript;
-use crate::ipc::{ConnectionId, SessionId};
+use crate::ipc::{ConnectionId, Exit, Framing, SessionId};
 use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal};
 
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
@@ -49,6 +50,10 @@ pub(super) enum ToPeer {
     Script(Epoch, Box<FromScript>),
     /// The script's link has come or gone.
     Linked,
+    /// A program talks with it from here on.
+    Program(Framing, Box<Pipes>),
+    /// The program has ended.
+    ProgramEnded(Exit),
     /// End, for this reason.
     End(Ended),
 }
@@ -192,6 +197,8 @@ struct Peer {
     ticket: Ticket,
     /// `None` before the proof.
     session: Option<Session>,
+    /// Those of a program in its script's place.
+    pipes: Option<Pipes>,
     out: Outgoing,
     deadline: Option<Instant>,
     /// When the peer's last bytes came in.
@@ -211,6 +218,7 @@ impl Peer {
         let mut peer = Self {
             machine,
             session: dialled,
+            pipes: None,
             shared,
             ticket,
             out: Outgoing::default(),
@@ -250,6 +258,7 @@ impl Peer {
     ) -> Result<usize, End> {
         let room = self.room();
         let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
+        let program = self.session.as_mut().and_then(Session::program);
         tokio::select! {
             () = at(self.deadline) => self.input(Input::Timeout).map(|()| 0),
             told = inbox.recv() => match told {
@@ -257,6 +266,7 @@ impl Peer {
                 None => Err(Ended::Told.into()),
             },
             () = self.shared.script.relieved(), if held_up => Ok(0),
+            () = pipes::ready(self.pipes.as_ref(), program) => Ok(0),
             written = writer.write(self.out.rest()), if !self.out.rest().is_empty() => {
                 let written = written?;
                 self.out.advance(written);
@@ -321,6 +331,19 @@ impl Peer {
                 None => Ok(()),
             },
             ToPeer::Linked => Ok(()),
+            ToPeer::Program(framing, pipes) => {
+                if let Some(session) = &mut self.session {
+                    session.serve(framing);
+                    self.pipes = Some(*pipes);
+                }
+                Ok(())
+            }
+            ToPeer::ProgramEnded(exit) => {
+                if let Some(session) = &mut self.session {
+                    session.exited(exit);
+                }
+                Ok(())
+            }
             ToPeer::End(why) => Err(why.into()),
         }
     }
@@ -358,12 +381,17 @@ impl Peer {
             return Ok(None);
         };
         session.forward(&self.shared.script);
+        pipes::pump(&mut self.pipes, session.program());
         // One that is to end does so, even if it has stopped reading.
-        if self.out.rest().len() < MAX_OUT || session.is_leaving() {
-            session.next(&self.shared.script)
-        } else {
-            Ok(None)
+        if self.out.rest().len() >= MAX_OUT && !session.is_leaving() {
+            return Ok(None);
         }
+        let next = session.next(&self.shared.script)?;
+        if next.is_none() {
+            // Such as that the program is over.
+            session.forward(&self.shared.script);
+        }
+        Ok(next)
     }
 
     /// Gives the machine one input and takes what comes out of it.
@@ -454,7 +482,8 @@ impl Peer {
         drop(stream);
         self.ticket.tell(why);
         if let Some(session) = self.session.take() {
-            end::hand_on(session, inbox, &self.shared.script).await;
+            let pipes = self.pipes.take();
+            end::hand_on(session, pipes, inbox, &self.shared.script).await;
         }
     }
 }

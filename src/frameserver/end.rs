@@ -4,6 +4,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::driver::ToPeer;
 use super::link::Outbox;
+use super::pipes::Pipes;
 use super::session::{Overrun, Session};
 use crate::ipc::frameserver::Ended;
 
@@ -32,9 +33,18 @@ pub(super) async fn at_once(inbox: &mut Receiver<ToPeer>) {
     while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 
-/// The connection is over: hands on to the script what it has not had room for yet.
-pub(super) async fn hand_on(mut session: Session, inbox: &mut Receiver<ToPeer>, script: &Outbox) {
+/// The connection is over: hands on what its program and the script have not had room for yet.
+pub(super) async fn hand_on(
+    mut session: Session,
+    pipes: Option<Pipes>,
+    inbox: &mut Receiver<ToPeer>,
+    script: &Outbox,
+) {
+    let program = session.leave_program().zip(pipes);
     let mut more = session.end(script);
+    if let Some((program, pipes)) = program {
+        pipes.finish(program).await;
+    }
     while more {
         tokio::select! {
             told = inbox.recv() => match told {

@@ -12,6 +12,7 @@ use crate::frameserver::driver::{Ticket, ToPeer, at, now};
 use crate::frameserver::end::{self, End};
 use crate::frameserver::hub::{PORTION, Shared};
 use crate::frameserver::machine::{self, Command};
+use crate::frameserver::pipes::{self, Pipes};
 use crate::frameserver::session::{Next, Session};
 use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::{Carries, SessionId};
@@ -38,6 +39,8 @@ pub(super) struct Client {
     datagrams: Receiver<Datagram>,
     connection: Connection,
     session: Session,
+    /// Those of a program in its script's place.
+    pipes: Option<Pipes>,
     /// The script has taken it; until then it is sent nothing.
     taken: bool,
     /// A server that has not taken us yet has to do so until then.
@@ -115,6 +118,7 @@ impl Client {
             datagrams,
             connection,
             session,
+            pipes: None,
             taken: false,
             knocking: None,
             out: Written::default(),
@@ -151,12 +155,12 @@ impl Client {
             None if is_complete => {
                 // With this task the process may end.
                 let linger = tokio::time::timeout(LAST_WORDS, linger.run());
-                let hand_on = end::hand_on(self.session, &mut inbox, script);
+                let hand_on = end::hand_on(self.session, self.pipes, &mut inbox, script);
                 return drop(tokio::join!(linger, hand_on));
             }
             _ => drop(linger),
         }
-        end::hand_on(self.session, &mut inbox, script).await;
+        end::hand_on(self.session, self.pipes, &mut inbox, script).await;
     }
 
     async fn serve(&mut self, inbox: &mut Receiver<ToPeer>) -> End {
@@ -174,12 +178,14 @@ impl Client {
     /// Waits for one thing and takes it.
     async fn step(&mut self, inbox: &mut Receiver<ToPeer>) -> Result<(), End> {
         let held_up = self.session.is_held_up();
+        let pipes = self.pipes.as_ref().filter(|_| self.taken);
         tokio::select! {
             told = inbox.recv() => match told {
                 Some(told) => self.told(told)?,
                 None => return Err(Ended::Told.into()),
             },
             () = self.shared.script.relieved(), if held_up => {}
+            () = pipes::ready(pipes, self.session.program()) => {}
             () = arrival(&self.channel, &mut self.datagrams, &mut self.connection) => {}
             () = departure(&self.channel, &mut self.unsent), if self.unsent.is_some() => {}
             () = at(self.deadline) => {}
@@ -199,6 +205,11 @@ impl Client {
                 self.session.accept(&self.shared.script);
             }
             ToPeer::Script(epoch, message) => self.session.said(epoch, *message)?,
+            ToPeer::Program(framing, pipes) => {
+                self.session.serve(framing);
+                self.pipes = Some(*pipes);
+            }
+            ToPeer::ProgramEnded(exit) => self.session.exited(exit),
             ToPeer::End(why) => return Err(why.into()),
             ToPeer::Linked | ToPeer::Answer(_) | ToPeer::Session(..) => {}
         }
@@ -214,6 +225,7 @@ impl Client {
         let mut spent = 0;
         loop {
             self.session.forward(&self.shared.script);
+            pipes::pump(&mut self.pipes, self.session.program());
             self.obey()?;
             self.write();
             if self.credit == 0 && self.session.is_caught_up(&self.shared.script) {
