@@ -88,6 +88,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
     };

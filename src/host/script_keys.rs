@@ -27,7 +27,7 @@ pub(super) struct Wishes(Vec<Asker>);
 enum Done {
     Listed(Vec<KeyStatus>),
     /// The key stands so now.
-    Changed(PublicKey, Option<Entry>),
+    Changed(PublicKey, Option<Box<Entry>>),
 }
 
 impl Host {
@@ -62,9 +62,9 @@ impl Host {
                     host.answer_wish(asker, call, Err(why));
                 }
                 Ok(Done::Listed(keys)) => host.answer_wish(asker, call, Ok(keys)),
-                Ok(Done::Changed(key, entry)) => {
+                Ok(Done::Changed(key, entry.map(Box::new))) => {
                     // Those who have to go are on their way before it is waited for them.
-                    host.judge(&[(key, entry)]);
+                    host.judge(&[(key, entry.map(|entry| *entry))]);
                     host.answer_when_gone(asker, call, key);
                 }
             })

@@ -107,6 +107,8 @@ const ROOMS: [Room; 10] = [
             "host",
             "ipc",
             "wire",
+            "script::Page",
+            "script::reference",
             "script::stubs",
             "sandbox::landlock_version",
         ],

@@ -213,6 +213,6 @@ fn the_example_has_moderators_who_revoke() {
     anna.expect(&format!("{berts} is revoked"));
     assert_ne!(bert.wait().code, 0);
     connect(BERT).wait();
-    assert_eq!(standing(&host, BERT)["standing"], "revoked");
+    assert_eq!(standing(&host, BERT)["state"], "revoked");
     host.process.expect("listening");
 }

@@ -84,7 +84,7 @@ fn all() -> Vec<Status> {
         Status::Data(None),
         Status::Eof { failed: true },
         Status::Drain,
-        Status::Exited(crate::ipc::Exit::Code(3)),
+        Status::Exited(Exit::Code(3)),
         Status::Keys(Err("why".into())),
         Status::Resized(Resized {
             width: 640,
