@@ -16,7 +16,7 @@ use identity::NameError;
 use keystore::Scope;
 
 use super::audit::{Audit, Explain};
-use super::{curvecp, duration, exit::Exit};
+use super::{check::Check, curvecp, duration, exit::Exit, test::Test};
 pub(super) use connect::Connect;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
 pub(super) use keys::{
@@ -84,6 +84,8 @@ pub(super) enum Command {
     Connect(Box<Connect>),
     #[command(name = "curvecpserver")]
     CurveCpServer(Box<curvecp::Server>),
+    #[command(name = "curvecpclient")]
+    CurveCpClient(Box<curvecp::Client>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -106,6 +108,8 @@ pub(super) enum Command {
     /// Look whether this system is fit for a host, and say what to do where it is not; the exit
     /// code is 1 if something is a problem
     Doctor(Json),
+    Check(Check),
+    Test(Test),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
     /// Write the reference of everything a script can call into the folder of the documents

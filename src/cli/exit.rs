@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// Done.
     Done = 0,
-    /// A script failed, or the other side did; no host runs; or somebody who was asked said no.
+    /// A script or a test failed, or the other side did; a check found something; no host runs; or somebody who was asked said no.
     Failed = 1,
     /// The command line makes no sense, or names what is not there.
     Usage = 2,
@@ -42,7 +42,9 @@ impl Exit {
     fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Failed => "a script or the other side failed, no host runs, or the answer was no",
+            Self::Failed => {
+                "a script, a test or the other side failed, a check found something, no host runs, or the answer was no"
+            }
             Self::Usage => "the command line is wrong, or names what is not there",
             Self::Keystore => "the keystore cannot be used, or does not take the change",
             Self::Refused => "refused by the other side, or the other side is not trusted",

@@ -8,6 +8,7 @@ mod admin;
 mod args;
 mod audit;
 mod backup;
+mod check;
 mod connect;
 mod curvecp;
 mod demo;
@@ -33,6 +34,7 @@ mod secret;
 mod server;
 mod status;
 mod terminal;
+mod test;
 mod users;
 mod window;
 mod zap;
@@ -75,6 +77,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
+        Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
@@ -87,6 +90,8 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
+        Command::Check(args) => check::run(&args, &out),
+        Command::Test(args) => test::run(args, &out),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),

@@ -62,7 +62,7 @@ impl Host {
                     host.answer_wish(asker, call, Err(why));
                 }
                 Ok(Done::Listed(keys)) => host.answer_wish(asker, call, Ok(keys)),
-                Ok(Done::Changed(key, entry.map(Box::new))) => {
+                Ok(Done::Changed(key, entry)) => {
                     // Those who have to go are on their way before it is waited for them.
                     host.judge(&[(key, entry.map(|entry| *entry))]);
                     host.answer_when_gone(asker, call, key);
@@ -140,7 +140,7 @@ fn fulfil(
     let key = *change.key().ok_or("it is of no key")?;
     // What cannot be looked up is taken as forgotten.
     let entry = keystore.entry(&key).unwrap_or_default();
-    Ok(Done::Changed(key, entry))
+    Ok(Done::Changed(key, entry.map(Box::new)))
 }
 
 fn shown(entry: Entry, name: &Name) -> Option<KeyStatus> {
