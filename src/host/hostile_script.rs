@@ -85,6 +85,9 @@ impl World {
             sessions: 64,
             window: Duration::from_secs(600),
             require_sandbox: true,
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: super::Handed::default(),
         };
         let (mut host, events) = Host::start(options, Box::new(store), keys).unwrap();
         let (child, told, killed) = Child::played();

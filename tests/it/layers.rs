@@ -164,11 +164,13 @@ const PLAIN_TYPES: [&str; 27] = [
 const PROTOCOLS: [&str; 3] = ["wire::a12", "wire::curvecp", "wire::zmtp"];
 
 /// Crates that are for one place only.
-const KEPT: [(&str, &str); 6] = [
+const KEPT: [(&str, &str); 8] = [
     ("full_moon", "src/cli/check/"),
     ("mlua", "src/script/"),
     ("sled", "keystore/src/log.rs"),
     ("clap", "src/cli/"),
+    ("listenfd", "src/host/handed.rs"),
+    ("sd_notify", "src/host/notify.rs"),
     ("landlock", "src/sandbox/"),
     ("seccompiler", "src/sandbox/"),
 ];
