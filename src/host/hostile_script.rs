@@ -176,6 +176,7 @@ fn what_a_script_may_not_ask_for_costs_it_its_life() {
             exec(OWN, &[]),
             exec(OWN, &["/bin/true", "a\0b"]),
             exec(THEIRS, &["/bin/true"]),
+            FromScript::EndProgram(THEIRS),
             wish(KeyWish::List(name("files"))),
             wish(KeyWish::Accept {
                 key: key(7),
