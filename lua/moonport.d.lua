@@ -318,7 +318,7 @@
 ---@field count? number how many keys it lets in; 1
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field label? string what to call it; at most 128 bytes
----@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp
+---@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp and curvecp
 
 ---@class window
 ---@field id string its number, sixteen hex digits
@@ -687,10 +687,10 @@ function valid_vid(vid, type) end
 --- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---
 --- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
----@param options table
+---@param options connect_options
 ---@param callback callback
 ---@return vid # the connection, or BADID if there are too many
----@overload fun(options: table): vid
+---@overload fun(options: connect_options): vid
 function moonport.connect(options, callback) end
 
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.

@@ -92,6 +92,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Check(args) => check::run(&args, &out),
         Command::Test(args) => test::run(args, &out),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
     };

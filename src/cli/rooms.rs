@@ -234,3 +234,8 @@ pub(super) fn now() -> Now {
 pub(super) fn stubs() -> String {
     crate::script::stubs()
 }
+
+/// The pages of the reference.
+pub(super) fn reference(example: impl Fn(&str) -> Option<String>) -> Vec<crate::script::Page> {
+    crate::script::reference(example)
+}

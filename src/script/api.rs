@@ -23,7 +23,7 @@ use std::rc::Rc;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 pub(super) use constants::CONSTANTS;
-pub use reference::{reference, stubs};
+pub use reference::{Page, reference, stubs};
 
 use super::core::Core;
 use super::errors::Fault;
@@ -189,6 +189,12 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// The names of all functions.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    entries().map(|entry| entry.name)
 }
 
 /// A call whose arguments fit one of the forms.

@@ -304,6 +304,7 @@ impl Host {
             secret: None,
             server_key: None,
             to: None,
+            title: None,
         }
     }
 
@@ -340,6 +341,7 @@ pub(crate) struct Client<'a> {
     server_key: Option<String>,
     /// Somewhere else than where the first script should listen.
     to: Option<String>,
+    title: Option<String>,
 }
 
 impl Client<'_> {
@@ -350,6 +352,12 @@ impl Client<'_> {
 
     pub(crate) fn server_key(mut self, key: &str) -> Self {
         self.server_key = Some(key.to_owned());
+        self
+    }
+
+    /// What it calls itself.
+    pub(crate) fn named(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
         self
     }
 
@@ -379,6 +387,9 @@ impl Client<'_> {
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);
+        }
+        if let Some(title) = &self.title {
+            command.args(["--name", title]);
         }
         Process::start(&mut command)
     }

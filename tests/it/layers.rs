@@ -113,6 +113,8 @@ const ROOMS: [Room; 10] = [
             "script::Console",
             "script::Engine",
             "script::tester",
+            "script::Page",
+            "script::reference",
             "script::stubs",
             // What a script can name, for `check`.
             "script::words",
