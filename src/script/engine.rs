@@ -445,7 +445,7 @@ impl Engine {
                     let what = self.describe(site);
                     let stop = limits.stop;
                     let mut report = Report::new(
-                        Severity::Warning,
+                        Severity::Slow,
                         format!("{what} took {} ms; others wait for it", took.as_millis()),
                     );
                     report.hint = Some(format!(
@@ -504,8 +504,12 @@ impl Engine {
         } else {
             self.isolate(site)
         };
+        let severity = match text.contains(vm::LATE) {
+            true => Severity::Stopped,
+            false => Severity::Error,
+        };
         self.core.report(Report {
-            severity: Severity::Error,
+            severity,
             message: text,
             within: Some(what),
             follows: Some(follows.to_owned()),

@@ -270,9 +270,12 @@ pub(super) fn is_late(core: &Core) -> bool {
     since.is_some_and(|since| since.elapsed() > core.limits().stop)
 }
 
+/// How it begins what is told of a callback that was stopped.
+pub(super) const LATE: &str = "it ran for more than ";
+
 fn late(lua: &Lua, core: &Core) -> mlua::Error {
     let limit = core.limits().stop;
-    Fault::fatal(format!("it ran for more than {limit:?}"))
+    Fault::fatal(format!("{LATE}{limit:?}"))
         .hint("do less per callback, and the rest in NAME_clock_pulse or a coroutine")
         .raise(lua, "stopped")
 }
