@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Runs an example of the API, as lamp.lua. Around it are a host that says yes to everything, and a client on each
 -- listener: "anna", who says "moon", has an option "volume", shows a picture and asks for a popup; or,
 -- where messages have parts, says "moon" "light"; or, in a stream, both as lines.
