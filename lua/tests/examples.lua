@@ -3,7 +3,8 @@
 -- where messages have parts, says "moon" "light"; or, in a stream, both as lines.
 --
 -- What the example prints has to be what it says in `--> TEXT`, line by line in any order, and what is
--- reported of it in `--! TEXT`; and it has to call the function that it is an example of.
+-- reported of it in `--! TEXT`; and it has to call the function that it is an example of. What cannot be
+-- run here says so in its first line: `-- not run by tests: WHY`.
 
 local KEY = "[" .. string.rep("9,", 31) .. "9]"
 
@@ -172,8 +173,14 @@ local function after(source, mark)
 end
 
 return function(name, source)
+	if source:find("^%-%- not run by tests: ") then
+		return
+	end
 	local watch = ""
-	if name ~= "entry_points" then
+	local method = name:match(":.*")
+	if method then
+		has(source, method .. "(")
+	elseif name ~= "entry_points" then
 		watch = ("do local f = %s %s = function(...) CALLED = true return f(...) end end "):format(name, name)
 	end
 	local s = stage(watch .. source, { appl = "lamp" })
