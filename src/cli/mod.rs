@@ -96,6 +96,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
 }
 
 fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
+    let permissions = run.permissions();
     rooms::run(rooms::Run {
         scripts: run.scripts,
         arguments: run.arguments,
@@ -110,6 +111,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
+        permissions,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

@@ -3,7 +3,9 @@
 //!
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
+mod administer;
 mod constants;
+mod exec;
 mod flags;
 mod input;
 mod keys;
@@ -30,7 +32,7 @@ use crate::ipc::script::ErrorMode;
 
 /// One function of the API.
 pub(super) struct Entry {
-    /// Its global name, or `table.name`.
+    /// Its global name, or `table.name`, or `table.table.name`.
     pub(super) name: &'static str,
     /// The ways to call it; the first one that fits is taken.
     pub(super) forms: &'static [Form],
@@ -177,6 +179,8 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         segment::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
+        exec::ENTRIES,
+        administer::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,
@@ -281,20 +285,19 @@ pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 error
             })
         })?;
-        match entry.name.split_once('.') {
-            None => globals.raw_set(entry.name, function)?,
-            Some((table, name)) => {
-                let table = match globals.raw_get::<Option<Table>>(table)? {
-                    Some(table) => table,
-                    None => {
-                        let new = lua.create_table()?;
-                        globals.raw_set(table, &new)?;
-                        new
-                    }
-                };
-                table.raw_set(name, function)?;
-            }
+        let (tables, name) = entry.name.rsplit_once('.').unwrap_or(("", entry.name));
+        let mut place = globals.clone();
+        for table in tables.split('.').filter(|table| !table.is_empty()) {
+            place = match place.raw_get::<Option<Table>>(table)? {
+                Some(table) => table,
+                None => {
+                    let new = lua.create_table()?;
+                    place.raw_set(table, &new)?;
+                    new
+                }
+            };
         }
+        place.raw_set(name, function)?;
     }
     for constant in CONSTANTS {
         globals.raw_set(constant.name, constant.value.clone())?;

@@ -9,7 +9,7 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 
 use super::{Console, Engine};
 use crate::ipc::ListenerId;
-use crate::ipc::script::{ErrorMode, FromScript, Limits, Run};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Names, Permissions, Run};
 
 /// Keeps what a script prints and what is reported about it.
 #[derive(Clone, Default)]
@@ -92,6 +92,13 @@ impl Stage {
             },
             limits,
             require_sandbox: false,
+            permissions: Permissions {
+                programs: vec!["/bin/cat".into()],
+                keys: Names {
+                    all: false,
+                    some: vec![identity::Name::parse("demo").unwrap()],
+                },
+            },
         };
         let now = Instant::now();
         let tape = Tape::default();
@@ -290,6 +297,11 @@ fn listen() {
 #[test]
 fn windows() {
     run("windows.lua");
+}
+
+#[test]
+fn exec() {
+    run("exec.lua");
 }
 
 #[test]

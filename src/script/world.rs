@@ -4,6 +4,7 @@
 mod endings;
 mod flags;
 mod inbound;
+mod permitted;
 mod requests;
 mod streams;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use identity::{Name, PublicKey, Secret};
 
+pub(super) use permitted::NoProgram;
 pub(super) use requests::{Ask, NotNow};
 pub(super) use streams::{Reader, Want};
 
@@ -94,6 +96,8 @@ pub(super) enum Unsent {
     NoMessages,
     /// Our stream has been finished.
     Finished,
+    /// A program writes it.
+    Served,
     /// Our socket does not send.
     OneWay(SocketType),
     /// It has too many bytes.
@@ -133,6 +137,8 @@ pub(super) struct World {
     queue: VecDeque<Queued>,
     pending: Option<requests::Pending>,
     adopting: Vec<Adoption>,
+    /// Calls that the host has not answered.
+    wishes: BTreeSet<Vid>,
     /// The sessions that the host knows of on links that were there before this process.
     survivors: BTreeMap<ListenerId, BTreeSet<SessionId>>,
     /// Subsegments whose parent has died; they follow at the next tick.
@@ -162,6 +168,7 @@ impl World {
             queue: VecDeque::new(),
             pending: None,
             adopting: Vec::new(),
+            wishes: BTreeSet::new(),
             survivors: BTreeMap::new(),
             orphans: Vec::new(),
             owed: BTreeMap::new(),
@@ -196,6 +203,7 @@ impl World {
                 format!("listener \"{}\" ({})", listener.name, listener.place)
             }
             Some(Object::Segment(segment)) => segment.label.clone(),
+            Some(Object::Call { label, .. }) => label.clone(),
             Some(Object::Dead { label, .. }) => format!("{label}, which has ended"),
             None => format!("vid {}", vid.number()),
         }
@@ -355,6 +363,7 @@ impl World {
             assembly: Assembly::default(),
             reader: None,
             finished: false,
+            served: false,
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),

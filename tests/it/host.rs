@@ -303,6 +303,7 @@ impl Host {
             port: place.port,
             secret: None,
             server_key: None,
+            to: None,
             title: None,
         }
     }
@@ -338,6 +339,8 @@ pub(crate) struct Client<'a> {
     secret: Option<String>,
     /// The host's key that it knows; else it is told the current one.
     server_key: Option<String>,
+    /// Somewhere else than where the first script should listen.
+    to: Option<String>,
     title: Option<String>,
 }
 
@@ -364,12 +367,18 @@ impl Client<'_> {
         self
     }
 
+    /// Another address, with its port.
+    pub(crate) fn to(mut self, to: &str) -> Self {
+        self.to = Some(to.to_owned());
+        self
+    }
+
     pub(crate) fn connect(self) -> Process {
         let Place { address, .. } = self.place;
         let name = self.who.0;
         let own = BASE64.encode(&self.who.private());
         let own = self.place.file(&format!("{name}.identity"), &own);
-        let to = format!("{address}:{}", self.port);
+        let to = self.to.unwrap_or(format!("{address}:{}", self.port));
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);

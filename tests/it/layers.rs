@@ -95,6 +95,7 @@ const ROOMS: [Room; 10] = [
             "wire::zmtp::keyroom",
             "frameserver::ROLE",
             "script::ROLE",
+            "sandbox::close_others",
         ],
         never: &[],
     },

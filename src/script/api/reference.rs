@@ -5,11 +5,13 @@ use std::fmt::Write;
 
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
-use super::{flags, input, keys, messages, net, segment, streams, windows};
+use super::{
+    administer, exec, flags, input, keys, messages, net, segment, streams, windows,
+};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 9] = [
+const TABLES: [(&str, &str, Fields); 11] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -42,6 +44,12 @@ const TABLES: [(&str, &str, Fields); 9] = [
         "window_state",
         "What moonport.windows gives",
         windows::STATE,
+    ),
+    ("exec_options", "Options of moonport.exec", exec::OPTIONS),
+    (
+        "key_state",
+        "What is in `keys` of a status of kind `keys`",
+        administer::KEY_STATE,
     ),
 ];
 
@@ -92,7 +100,7 @@ pub fn stubs() -> String {
     }
     out.push_str("--- the appl's name\nAPPLID = \"\"\n\n");
     let tables: BTreeSet<_> = entries()
-        .filter_map(|entry| entry.name.split_once('.'))
+        .filter_map(|entry| entry.name.rsplit_once('.'))
         .map(|(table, _)| table)
         .collect();
     for table in tables {
@@ -122,8 +130,13 @@ fn literal(value: &Constantly) -> String {
 
 fn luals_type(entry: &Entry, name: &str, ty: Ty) -> &'static str {
     match (entry.name, name) {
+        (of_keys, "callback") if of_keys.starts_with("moonport.keys.") => {
+            "fun(status: status_keys)"
+        }
         ("moonport.listen", "options") => "listen_options",
         ("moonport.window", "options") => "window_options",
+        ("moonport.exec", "options") => "exec_options",
+        ("moonport.exec", "argv") => "string[]",
         ("moonport.connect", "options") => "connect_options",
         _ => ty.luals(),
     }
@@ -193,7 +206,7 @@ struct Theme {
     tables: &'static [&'static str],
 }
 
-const THEMES: [Theme; 6] = [
+const THEMES: [Theme; 7] = [
     Theme {
         file: "listening",
         title: "Listening",
@@ -233,6 +246,14 @@ const THEMES: [Theme; 6] = [
                 rest.",
         entries: &[streams::ENTRIES],
         tables: &["curvecp_options", "stream"],
+    },
+    Theme {
+        file: "permitted",
+        title: "What the host allows",
+        about: "Programs for clients, and the keys of some names: only where whoever runs the host has allowed it. \
+                [Programs](../exec.md) and [Keys](../keys.md) say how.",
+        entries: &[exec::ENTRIES, administer::ENTRIES],
+        tables: &["exec_options", "key_state"],
     },
     Theme {
         file: "state",
