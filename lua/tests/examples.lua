@@ -1,6 +1,7 @@
 -- Runs an example of the API, as lamp.lua. Around it are a host that says yes to everything, and a client on each
 -- listener: "anna", who says "moon", has an option "volume", shows a picture and asks for a popup; or,
--- where messages have parts, says "moon" "light"; or, in a stream, both as lines.
+-- where messages have parts, says "moon" "light"; or, in a stream, both as lines. She is the one whose key
+-- is known for "lamp". Programs end at once, with code 0.
 --
 -- What the example prints has to be what it says in `--> TEXT`, line by line in any order, and what is
 -- reported of it in `--! TEXT`; and it has to call the function that it is an example of. What cannot be
@@ -56,6 +57,11 @@ end
 function Show:accepted(session)
 	local s, client = self.s, self.clients[session]
 	client.here = true
+	if self.programs[session] then
+		-- What it says is the program's, which ends by itself.
+		s:link(client.link, ('{"Exited":{%s,"exit":{"Code":0}}}'):format(segment(session)))
+		return
+	end
 	if client.scheme == "zmtp" then
 		piece(s, client.link, session, "moon", "Part")
 		piece(s, client.link, session, "light", "Message")
@@ -123,6 +129,12 @@ function Show:host(said)
 		self:window(number("listener"), id, "Opened", number("count"), label)
 	elseif said:find('^{"CloseWindow"') then
 		self:window(number("listener"), said:match('"window":(%d+)'), "Closed", 1)
+	elseif said:find('^{"Keys"') then
+		local anna = ('{"key":%s,"label":"anna","standing":"accepted","expires_ms":null,"elsewhere":false}'):format(KEY)
+		local known = said:find('"List"', 1, true) and anna or ""
+		self.s:host(('{"Keys":{"call":%d,"answer":{"Ok":[%s]},"more":false}}'):format(number("call"), known))
+	elseif said:find('^{"Exec"') then
+		self.programs[number("session")] = true
 	elseif said:find('^{"Decide"') and said:find('"accept":true') then
 		self:accepted(number("session"))
 	end
@@ -184,7 +196,7 @@ return function(name, source)
 		watch = ("do local f = %s %s = function(...) CALLED = true return f(...) end end "):format(name, name)
 	end
 	local s = stage(watch .. source, { appl = "lamp" })
-	local show = setmetatable({ s = s, clients = {} }, Show)
+	local show = setmetatable({ s = s, clients = {}, programs = {} }, Show)
 	show:settle()
 	s:turn(1000)
 	show:settle()
