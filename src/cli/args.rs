@@ -84,6 +84,8 @@ pub(super) enum Command {
     Connect(Box<Connect>),
     #[command(name = "curvecpserver")]
     CurveCpServer(Box<curvecp::Server>),
+    #[command(name = "curvecpclient")]
+    CurveCpClient(Box<curvecp::Client>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),

@@ -21,6 +21,7 @@ mod accept;
 mod datagram;
 mod door;
 mod driver;
+mod end;
 mod hub;
 mod link;
 mod machine;

@@ -208,6 +208,14 @@ pub(super) fn connected(beside: &Bound, client: SocketAddr) -> io::Result<OwnedF
     Ok(socket.into())
 }
 
+/// A socket for the datagrams of a server, at an address that the system chooses.
+pub(super) fn associated(server: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), None)?;
+    socket.connect(&server.into())?;
+    keep(&socket);
+    Ok(socket.into())
+}
+
 /// Has the kernel keep many datagrams until they are read; it gives what it may.
 fn keep(socket: &Socket) {
     let _ = socket.set_recv_buffer_size(DATAGRAMS);

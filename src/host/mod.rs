@@ -82,7 +82,7 @@ use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
-pub use outbound::{NoReach, Reach};
+pub use outbound::{NoReach, Reach, own_extension};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -195,7 +195,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An outbound connection has been dialled.
-    Dialled(FrontId, io::Result<std::net::TcpStream>),
+    Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.

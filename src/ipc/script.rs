@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, Denied, Exec, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
+use super::{Carries, ConnectOptions, Denied, Exec, ListenerId, Options, Scheme, SessionId};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -433,7 +433,7 @@ pub struct Listen {
     pub place: String,
 }
 
-/// What to connect to, with ZeroMQ's protocol.
+/// What to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connect {
     /// The script's number for it; no listener has it.
@@ -444,8 +444,8 @@ pub struct Connect {
     pub port: u16,
     /// The server's key.
     pub server: PublicKey,
-    /// Our socket.
-    pub options: ZmtpOptions,
+    /// What it speaks, and how.
+    pub options: ConnectOptions,
     /// Where the script asked for it, for messages: `file:line`.
     pub place: String,
 }

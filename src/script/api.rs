@@ -4,6 +4,7 @@
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
 mod administer;
+mod connect;
 mod constants;
 mod exec;
 mod flags;
@@ -177,6 +178,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
         exec::ENTRIES,

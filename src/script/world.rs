@@ -24,7 +24,7 @@ use super::vids::{
 use crate::ipc::link;
 use crate::ipc::link::Assembly;
 use crate::ipc::script::{Connect, FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId, ZmtpOptions};
+use crate::ipc::{Carries, ConnectOptions, ListenerId, Options, Scheme, SegmentId, SessionId};
 use crate::wire::a12::event::{SegmentKind, Target};
 use crate::wire::zmtp::SocketType;
 
@@ -308,12 +308,12 @@ impl World {
 
     // ---- connections
 
-    /// Asks the host for a connection to a server of ZeroMQ's.
+    /// Asks the host for a connection to a server.
     pub(super) fn connect(
         &mut self,
         (host, port): (String, u16),
         server: PublicKey,
-        options: ZmtpOptions,
+        options: ConnectOptions,
         place: String,
     ) -> Option<Vid> {
         if self.connections.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
@@ -321,9 +321,11 @@ impl World {
         }
         let id = ListenerId(self.next_listener);
         let label = format!("connection to {host}:{port} ({place})");
+        let carries = options.carries();
+        let kind = status::foreign(carries).unwrap_or(status::MESSAGES);
         let mut segment = Segment {
-            carries: options.carries(),
-            stage: Stage::Active(status::MESSAGES),
+            carries,
+            stage: Stage::Active(kind),
             ..self.blank(id, Address::Asked, label)
         };
         segment.out.pause();
@@ -566,7 +568,9 @@ impl World {
             // What a stream object has too much of is paid for when it is read.
             let kept = match (&mut entry.status, &mut segment.reader) {
                 (Status::Data(data), Some(reader)) => reader.take(data.take()),
-                (Status::Eof { .. }, Some(reader)) => reader.end(),
+                (Status::Eof { .. } | Status::Disconnected { .. }, Some(reader)) => reader.end(),
+                // What was not read of the stream before is of no stream any more.
+                (Status::Connected, Some(reader)) => reader.begin(),
                 _ => false,
             };
             if entry.cost > 0 {

@@ -18,6 +18,8 @@ mod crowd;
 mod curve;
 mod curveclient;
 mod curvecp;
+mod curvecp_outbound;
+mod curvecp_tools;
 mod curvecpserver;
 mod docs;
 mod enrol;

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
 use super::{
-    administer, exec, flags, input, keys, messages, net, segment, streams, windows,
+    administer, connect, exec, flags, input, keys, messages, net, segment, streams, windows,
 };
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 11] = [
+const TABLES: [(&str, &str, Fields); 12] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -21,7 +21,7 @@ const TABLES: [(&str, &str, Fields); 11] = [
     (
         "connect_options",
         "Options of moonport.connect",
-        messages::CONNECT,
+        connect::CONNECT,
     ),
     (
         "zmtp_options",
@@ -32,6 +32,11 @@ const TABLES: [(&str, &str, Fields); 11] = [
         "curvecp_options",
         "The option `options` of moonport.listen for CurveCP",
         streams::CURVECP,
+    ),
+    (
+        "curvecp_client_options",
+        "The option `options` of moonport.connect for CurveCP",
+        connect::CURVECP,
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
     (
@@ -233,10 +238,10 @@ const THEMES: [Theme; 7] = [
     Theme {
         file: "messages",
         title: "Messages",
-        about: "Messages of parts, as ZeroMQ's clients send them, and connections to ZeroMQ's servers; \
+        about: "Messages of parts, as ZeroMQ's clients send them, and connections to servers; \
                 [ZeroMQ](../protocol/zmtp.md) has the rest. Text for clients of a12 is sent by \
                 [message_target](segments.md#message_target).",
-        entries: &[messages::ENTRIES],
+        entries: &[connect::ENTRIES, messages::ENTRIES],
         tables: &["connect_options", "zmtp_options"],
     },
     Theme {
@@ -245,7 +250,7 @@ const THEMES: [Theme; 7] = [
         about: "Bytes in both directions, as CurveCP's clients have them; [CurveCP](../protocol/curvecp.md) has the \
                 rest.",
         entries: &[streams::ENTRIES],
-        tables: &["curvecp_options", "stream"],
+        tables: &["curvecp_options", "curvecp_client_options", "stream"],
     },
     Theme {
         file: "permitted",
