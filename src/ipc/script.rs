@@ -371,8 +371,12 @@ pub struct Report {
 pub enum Severity {
     /// It goes on.
     Warning,
+    /// The same, and it took long.
+    Slow,
     /// Something did not happen.
     Error,
+    /// The same, since it took too long.
+    Stopped,
 }
 
 impl Report {
@@ -405,8 +409,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
+            Severity::Warning | Severity::Slow => "warning",
+            Severity::Error | Severity::Stopped => "error",
         };
         write!(f, "{severity}: {}", self.message.replace('\n', "\n  "))?;
         for (name, text) in self.details() {

@@ -105,7 +105,7 @@ impl Ty {
     }
 
     /// As error messages call it.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Vid | Self::Number => "number",
             Self::Text => "string",
@@ -379,8 +379,22 @@ fn misfit(entry: &Entry, values: &[Value]) -> Fault {
     .hint(usage(entry))
 }
 
+/// The options that a function takes in a table, if it does: name, type, what it is.
+pub(super) fn options(function: &str) -> Option<Fields> {
+    match function {
+        "moonport.connect" => Some(messages::CONNECT),
+        "moonport.exec" => Some(exec::OPTIONS),
+        "moonport.listen" => Some(net::OPTIONS),
+        "moonport.window" => Some(windows::OPTIONS),
+        _ => None,
+    }
+}
+
+/// Name, type in LuaLS notation, what it is.
+type Fields = &'static [(&'static str, &'static str, &'static str)];
+
 /// The ways to call a function, for people.
-fn usage(entry: &Entry) -> String {
+pub(super) fn usage(entry: &Entry) -> String {
     let forms: Vec<_> = entry
         .forms
         .iter()
