@@ -1,10 +1,12 @@
 -- moonport: globals stage connected eq has hasnt
 -- Runs an example of the API, as lamp.lua. Around it are a host that says yes to everything, and a client on each
 -- listener: "anna", who says "moon", has an option "volume", shows a picture and asks for a popup; or,
--- where messages have parts, says "moon" "light"; or, in a stream, both as lines.
+-- where messages have parts, says "moon" "light"; or, in a stream, both as lines. She is the one whose key
+-- is known for "lamp". Programs end at once, with code 0.
 --
 -- What the example prints has to be what it says in `--> TEXT`, line by line in any order, and what is
--- reported of it in `--! TEXT`; and it has to call the function that it is an example of.
+-- reported of it in `--! TEXT`; and it has to call the function that it is an example of. What cannot be
+-- run here says so in its first line: `-- not run by tests: WHY`.
 
 local KEY = "[" .. string.rep("9,", 31) .. "9]"
 
@@ -183,8 +185,14 @@ local function after(source, mark)
 end
 
 return function(name, source)
+	if source:find("^%-%- not run by tests: ") then
+		return
+	end
 	local watch = ""
-	if name ~= "entry_points" then
+	local method = name:match(":.*")
+	if method then
+		has(source, method .. "(")
+	elseif name ~= "entry_points" then
 		watch = ("do local f = %s %s = function(...) CALLED = true return f(...) end end "):format(name, name)
 	end
 	local s = stage(watch .. source, { appl = "lamp" })
