@@ -233,7 +233,7 @@ impl Slots {
         let may = self.order.iter().take_while(|turn| turn.0 <= limit);
         let other = may.clone().find(|turn| !spared(turn));
         let first = match room {
-            Room::None => other.or(self.order.first()),
+            Room::None => other.or_else(|| self.order.first()),
             _ => other,
         };
         let &(.., connection) = first?;
