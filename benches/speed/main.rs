@@ -60,7 +60,7 @@ fn main() {
         maximum: files.maximum,
     };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
-    let figures: [(&str, fn() -> Vec<Row>); 5] = [
+    let figures: [(&str, Measure); 5] = [
         ("handshake", handshake),
         ("small_messages", small_messages),
         ("lua_dispatch", lua_dispatch),
@@ -76,6 +76,9 @@ fn main() {
         }
     }
 }
+
+/// Gives lines of the table.
+type Measure = fn() -> Vec<Row>;
 
 /// A line of the table.
 struct Row {
