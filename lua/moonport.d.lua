@@ -70,7 +70,7 @@
 ---@class status_connected
 ---@field kind "connected"
 
---- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.
+--- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost. Messages that have waited stay; of a stream nothing does, and the next `connected` begins another.
 ---@class status_disconnected
 ---@field kind "disconnected"
 ---@field message string why
@@ -164,6 +164,20 @@
 ---@class status_drain
 ---@field kind "drain"
 
+--- The program of moonport.exec has ended, and its client has what it said. What the client says from here on is for the script.
+---@class status_exited
+---@field kind "exited"
+---@field failed boolean it did not end with code 0; without code and signal: it was not started, and the log says why
+---@field code? number its exit code
+---@field signal? number the signal that has ended it
+
+--- To a callback of moonport.keys, as its only argument: what was asked for is done, or why it is not.
+---@class status_keys
+---@field kind "keys"
+---@field ok boolean it is done, and on the disk
+---@field message? string why it is not done
+---@field keys key_state[] those that moonport.keys.list was asked for
+
 --- Asks for attention.
 ---@class status_alert
 ---@field kind "alert"
@@ -246,7 +260,7 @@
 ---@field kind_num number its number
 ---@field frame number the client's frame that the event belongs to, or 0
 
----@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_data|status_eof|status_drain|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_data|status_eof|status_drain|status_exited|status_keys|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
 ---@alias callback fun(source: vid, status: status)
 
 ---@class listen_window
@@ -266,9 +280,9 @@
 ---@field callback? callback if it is not the second argument
 
 ---@class connect_options
----@field address string `zmtp://KEY@HOST:PORT`; KEY is the server's, in any spelling of keys
+---@field address string `zmtp://KEY@HOST:PORT` or `curvecp://KEY@HOST:PORT/NAME`; KEY is the server's, in any spelling of keys
 ---@field key? string the server's key, if it does not stand in the address
----@field options? zmtp_options of our socket; `dealer` is the default type
+---@field options? zmtp_options|curvecp_client_options of our socket, whose default type is `dealer`; or of the CurveCP server
 ---@field callback? callback if it is not the second argument
 
 ---@class zmtp_options
@@ -290,6 +304,12 @@
 ---@field idle_s? number after so many seconds without a packet a client is gone; 300
 ---@field anonymous? boolean lets unknown keys in, too, without enrolling them
 
+---@class curvecp_client_options
+---@field server_name? string the name by which the server goes, dotted, if it does not stand in the address; none
+---@field extension? string the server's extension: 32 hex digits; zeros
+---@field own_extension? string ours: 32 hex digits; what is in /etc/curvecpextension, else zeros
+---@field idle_s? number after so many seconds without a packet the connection is gone; 300
+
 ---@class stream
 ---@field vid vid the client
 ---@field read? fun(self: stream, most?: number|"line"): string as moonport.read
@@ -304,7 +324,7 @@
 ---@field count? number how many keys it lets in; 1
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field label? string what to call it; at most 128 bytes
----@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp
+---@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp and curvecp
 
 ---@class window
 ---@field id string its number, sixteen hex digits
@@ -318,6 +338,16 @@
 ---@field left number how many keys it still lets in
 ---@field enrolled number how many it has let in
 ---@field ends_in_s number seconds until its time is over; 0 if it has ended
+
+---@class exec_options
+---@field framing? string zmtp: `line` (the default), each message is a line; or `length`, each part stands behind its length, four bytes, the highest first, with the highest bit set if another part follows
+
+---@class key_state
+---@field key string the key, base64
+---@field label? string what it is called
+---@field standing string `accepted`, or `disabled` for the time being
+---@field expires? number from when on it is not accepted, seconds since 1970
+---@field elsewhere boolean it is accepted for other names, too
 
 --- no vid
 BADID = 0
@@ -485,6 +515,7 @@ FONT_PT_SZ = 0.352778
 APPLID = ""
 
 moonport = {}
+moonport.keys = {}
 util = {}
 
 --- Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay.
@@ -659,13 +690,13 @@ function delete_image(vid) end
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
 
---- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
+--- Connects to a server of ZeroMQ's with CURVE, or of CurveCP; see connect_options. The vid is there at once and hears `connected`, `disconnected` (it is tried again by itself) and `terminated` (over, refused, or not to be had); from ZeroMQ's `message`, from CurveCP's `data`, `eof` and `drain`. moonport.send sends messages; what is sent before it is up waits. moonport.write writes to a stream, which begins with `connected`: before that it takes nothing, and each `connected` is another stream. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---
 --- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
----@param options table
+---@param options connect_options
 ---@param callback callback
 ---@return vid # the connection, or BADID if there are too many
----@overload fun(options: table): vid
+---@overload fun(options: connect_options): vid
 function moonport.connect(options, callback) end
 
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.
@@ -677,7 +708,7 @@ function moonport.connect(options, callback) end
 ---@overload fun(vid: vid, part: string, ...?: string): boolean
 function moonport.send(vid, parts) end
 
---- Writes bytes, any of them, to a client with a stream, as those of CurveCP. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.
+--- Writes bytes, any of them, to a client with a stream, as those of CurveCP, or to a server that has one. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.
 ---
 --- A vid that is no such client, or a stream that has been finished: a Lua error.
 ---@param vid vid
@@ -707,6 +738,64 @@ function moonport.read(vid, most) end
 ---@param vid vid
 ---@return stream # the object
 function moonport.stream(vid) end
+
+--- Starts a program that talks with a client in the script's place: what the client says is its standard input, and what it writes goes to the client. `argv` is its absolute path and its arguments; see exec_options. It comes to an end with the client; if it ends before that, `exited` tells how. Where it is called in the callback of the client's `segment_request`, with what accept_target gave, the program hears the client from its first word on.
+---
+--- A program that `moonport run --allow-exec` does not name, a vid that is no client's first segment, a client with which a program talks, and more than 256 programs at once: a Lua error.
+---@param vid vid
+---@param argv string[]
+---@param options? exec_options default: none
+---@return boolean # whether it was asked for; false: the client has gone
+function moonport.exec(vid, argv, options) end
+
+--- Tells the callback the keys that are accepted for a name, also disabled and expired ones, as `keys` of its status.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param name string
+---@param callback fun(status: status_keys)
+function moonport.keys.list(name, callback) end
+
+--- Accepts a key for a name, beside those for which it is accepted. Its callback is called, as those of all changes, with one argument, a status of kind `keys`, once that is on the disk.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param name string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, name: string, label: string, callback?: fun(status: status_keys))
+function moonport.keys.accept(key, name, callback) end
+
+--- Accepts a key no longer: for a name, or anywhere, which takes that all its names may be administered. Its clients are cut before the callback is called.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, name: string, callback?: fun(status: status_keys))
+function moonport.keys.revoke(key, callback) end
+
+--- Accepts a key nowhere, and lets no window bring it in again. All its names must be such that may be administered. Its clients are cut before the callback is called.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param callback? fun(status: status_keys) default: none
+function moonport.keys.ban(key, callback) end
+
+--- Accepts a key until then, seconds since 1970 as os.time() has them; without that, for ever. All its names must be such that may be administered.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param at number
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, callback?: fun(status: status_keys))
+function moonport.keys.expire(key, at, callback) end
+
+--- Calls a key something, or nothing. All its names must be such that may be administered.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param label string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, callback?: fun(status: status_keys))
+function moonport.keys.label(key, label, callback) end
 
 --- Sets how a segment is dealt with. TARGET_VERBOSE: its frames come as `frame`. TARGET_BLOCKADOPT: it is closed, not offered to NAME_adopt, when the script starts again. TARGET_LIMITSIZE with `max_width` and `max_height` (pixels; 0: any), or with false: no `resized` and `frame` of a larger picture, but one `failure` for each size that is withheld. Arcan's other flags are taken and have no effect. An adopted segment begins without any.
 ---

@@ -1,4 +1,5 @@
-//! What is made from the definitions of the flags: manual pages and completions.
+//! What is made from the definitions of the flags, manual pages and completions, and from the API
+//! table, the reference.
 
 use std::io::Write;
 use std::path::Path;
@@ -37,6 +38,21 @@ pub(super) fn manual(dir: Option<&Path>, out: &Output) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// Writes the pages of the reference, with the examples that lie beside them.
+pub(super) fn reference(docs: &Path, out: &Output) -> Result<Exit, Failure> {
+    let examples = docs.join("examples-of-api");
+    let example = |name: &str| std::fs::read_to_string(examples.join(format!("{name}.lua"))).ok();
+    let folder = docs.join("reference");
+    for page in super::rooms::reference(example) {
+        let path = folder.join(page.file).with_extension("md");
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(&path, page.text))
+            .or_exit_with(Exit::Failed, || format!("cannot write {}", path.display()))?;
+        out.line(format_args!("{}", path.display()))?;
+    }
+    Ok(Exit::Done)
+}
+
 fn render(command: clap::Command, page: &mut dyn Write) -> std::io::Result<()> {
     clap_mangen::Man::new(command)
         .manual("Moonport")
@@ -46,7 +62,12 @@ fn render(command: clap::Command, page: &mut dyn Write) -> std::io::Result<()> {
 /// A page for each command, `moonport-key-list.1` and so on; returns how many.
 fn write_all(dir: &Path) -> std::io::Result<usize> {
     fn below(command: &clap::Command, dir: &Path) -> std::io::Result<usize> {
-        let man = clap_mangen::Man::new(command.clone()).manual("Moonport");
+        // Each page says how the program ends, unless it has its own word on that.
+        let page = match command.get_after_help() {
+            Some(_) => command.clone(),
+            None => command.clone().after_help(Exit::table()),
+        };
+        let man = clap_mangen::Man::new(page).manual("Moonport");
         let mut file = std::fs::File::create(dir.join(man.get_filename()))?;
         man.render(&mut file)?;
         let mut pages = 1;
@@ -72,7 +93,9 @@ mod tests {
         let mut page = Vec::new();
         render(Cli::command(), &mut page).unwrap();
         let page = String::from_utf8(page).unwrap();
-        for word in ["run", "demo", "connect", "key", "window", "status", "130"] {
+        for word in [
+            "run", "demo", "key", "status", "metrics", "stop", "config", "130",
+        ] {
             assert!(page.contains(word), "{word} is missing");
         }
     }
@@ -92,6 +115,10 @@ mod tests {
         }
         let page = std::fs::read_to_string(dir.path().join("moonport-connect.1")).unwrap();
         assert!(page.contains("server\\-key") && page.contains("secret\\-fd"));
+        let page = std::fs::read_to_string(dir.path().join("moonport-run.1")).unwrap();
+        for word in ["metrics", "drain", "config", "Exit codes", "130"] {
+            assert!(page.contains(word), "{word} is missing");
+        }
     }
 
     #[test]

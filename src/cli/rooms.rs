@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::passphrase::{self, Place};
 use crate::host;
 use crate::ipc::admin::{FromHost, ToHost};
-use crate::ipc::script::{ErrorMode, Limits};
+use crate::ipc::script::{ErrorMode, Limits, Permissions};
 use crate::ipc::{Socket, Unproved};
 
 /// What `moonport run` was told.
@@ -25,7 +25,12 @@ pub(super) struct Run {
     pub(super) unproved: Unproved,
     pub(super) penalties: bool,
     pub(super) reach: Vec<host::Reach>,
+    pub(super) permissions: Permissions,
     pub(super) require_sandbox: bool,
+    /// How long sessions have to end by themselves.
+    pub(super) drain: Duration,
+    /// Where numbers are told.
+    pub(super) metrics: Option<host::Loopback>,
     /// Where the host key's passphrase is.
     pub(super) passphrase: Option<Place>,
 }
@@ -46,6 +51,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
             ),
         ));
     }
+    let handed = host::Handed::take().or_exit(Exit::Usage)?;
     let (directory, store) = open(&run.state)?;
     let mut keys = host_keys(&directory, run.passphrase.as_ref(), host_tag()?)?;
     if !run.reach.is_empty() {
@@ -65,11 +71,16 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         sessions: SESSIONS,
         window: WINDOW,
         reach: run.reach,
+        permissions: run.permissions,
         require_sandbox: run.require_sandbox,
+        drain: run.drain,
+        metrics: run.metrics,
+        handed,
     };
     host::run(options, Box::new(store), keys).map_err(|error| {
         let exit = match error {
             host::HostError::State { .. } => Exit::Keystore,
+            host::HostError::Metrics { .. } => Exit::Usage,
             host::HostError::Io { .. } => Exit::Failed,
         };
         Failure::new(exit, error)
@@ -231,4 +242,9 @@ pub(super) fn now() -> Now {
 /// LuaLS definitions of what a script can call.
 pub(super) fn stubs() -> String {
     crate::script::stubs()
+}
+
+/// The pages of the reference.
+pub(super) fn reference(example: impl Fn(&str) -> Option<String>) -> Vec<crate::script::Page> {
+    crate::script::reference(example)
 }

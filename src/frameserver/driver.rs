@@ -16,13 +16,15 @@ use tokio::sync::mpsc::Receiver;
 
 use super::accept::Standing;
 use super::door::Network;
+use super::end::{self, End};
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::machine::{self, Command, Machine};
+use super::pipes::{self, Pipes};
 use super::session::{Next, Overrun, Session};
 use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::link::FromScript;
-use crate::ipc::{ConnectionId, SessionId};
+use crate::ipc::{ConnectionId, Exit, Framing, SessionId};
 use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal};
 
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
@@ -48,6 +50,10 @@ pub(super) enum ToPeer {
     Script(Epoch, Box<FromScript>),
     /// The script's link has come or gone.
     Linked,
+    /// A program talks with it from here on.
+    Program(Framing, Box<Pipes>),
+    /// The program has ended.
+    ProgramEnded(Exit),
     /// End, for this reason.
     End(Ended),
 }
@@ -161,20 +167,6 @@ pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Rece
     peer.finish(stream, &mut inbox, end).await;
 }
 
-/// How a peer's service ends.
-#[derive(Debug)]
-struct End {
-    why: Ended,
-    /// What has been said is to arrive.
-    polite: bool,
-}
-
-impl From<Ended> for End {
-    fn from(why: Ended) -> Self {
-        Self { why, polite: false }
-    }
-}
-
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         match error {
@@ -198,12 +190,6 @@ impl From<io::Error> for End {
     }
 }
 
-impl From<Overrun> for End {
-    fn from(Overrun: Overrun) -> Self {
-        Ended::Told.into()
-    }
-}
-
 #[derive(Debug)]
 struct Peer {
     machine: Machine,
@@ -211,6 +197,8 @@ struct Peer {
     ticket: Ticket,
     /// `None` before the proof.
     session: Option<Session>,
+    /// Those of a program in its script's place.
+    pipes: Option<Pipes>,
     out: Outgoing,
     deadline: Option<Instant>,
     /// When the peer's last bytes came in.
@@ -230,6 +218,7 @@ impl Peer {
         let mut peer = Self {
             machine,
             session: dialled,
+            pipes: None,
             shared,
             ticket,
             out: Outgoing::default(),
@@ -269,6 +258,7 @@ impl Peer {
     ) -> Result<usize, End> {
         let room = self.room();
         let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
+        let program = self.session.as_mut().and_then(Session::program);
         tokio::select! {
             () = at(self.deadline) => self.input(Input::Timeout).map(|()| 0),
             told = inbox.recv() => match told {
@@ -276,6 +266,7 @@ impl Peer {
                 None => Err(Ended::Told.into()),
             },
             () = self.shared.script.relieved(), if held_up => Ok(0),
+            () = pipes::ready(self.pipes.as_ref(), program) => Ok(0),
             written = writer.write(self.out.rest()), if !self.out.rest().is_empty() => {
                 let written = written?;
                 self.out.advance(written);
@@ -340,6 +331,19 @@ impl Peer {
                 None => Ok(()),
             },
             ToPeer::Linked => Ok(()),
+            ToPeer::Program(framing, pipes) => {
+                if let Some(session) = &mut self.session {
+                    session.serve(framing);
+                    self.pipes = Some(*pipes);
+                }
+                Ok(())
+            }
+            ToPeer::ProgramEnded(exit) => {
+                if let Some(session) = &mut self.session {
+                    session.exited(exit);
+                }
+                Ok(())
+            }
             ToPeer::End(why) => Err(why.into()),
         }
     }
@@ -377,12 +381,17 @@ impl Peer {
             return Ok(None);
         };
         session.forward(&self.shared.script);
+        pipes::pump(&mut self.pipes, session.program());
         // One that is to end does so, even if it has stopped reading.
-        if self.out.rest().len() < MAX_OUT || session.is_leaving() {
-            session.next(&self.shared.script)
-        } else {
-            Ok(None)
+        if self.out.rest().len() >= MAX_OUT && !session.is_leaving() {
+            return Ok(None);
         }
+        let next = session.next(&self.shared.script)?;
+        if next.is_none() {
+            // Such as that the program is over.
+            session.forward(&self.shared.script);
+        }
+        Ok(next)
     }
 
     /// Gives the machine one input and takes what comes out of it.
@@ -447,7 +456,7 @@ impl Peer {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, self.out.rest()));
             tokio::select! {
                 _ = goodbye => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         } else if self.session.is_some() {
             let _ = stream.try_write(self.out.rest());
@@ -456,7 +465,7 @@ impl Peer {
             self.ticket.counts(false);
             tokio::select! {
                 () = at(Some(refusal(self.heard, now()))) => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         }
         let farewell = match why {
@@ -467,29 +476,14 @@ impl Peer {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, farewell));
             tokio::select! {
                 _ = goodbye => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         }
         drop(stream);
         self.ticket.tell(why);
-        let Some(mut session) = self.session.take() else {
-            return;
-        };
-        let mut more = session.end(&self.shared.script);
-        while more {
-            tokio::select! {
-                told = inbox.recv() => match told {
-                    Some(ToPeer::Script(epoch, message)) => {
-                        if session.said(epoch, *message).is_err() {
-                            return;
-                        }
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
-                () = self.shared.script.relieved(), if session.is_held_up() => {}
-            }
-            more = session.linger(&self.shared.script);
+        if let Some(session) = self.session.take() {
+            let pipes = self.pipes.take();
+            end::hand_on(session, pipes, inbox, &self.shared.script).await;
         }
     }
 }
@@ -572,11 +566,6 @@ async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
     let mut unread = [0; 1024];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
-}
-
-/// Waits until the peer is to end at once.
-pub(super) async fn ended(inbox: &mut Receiver<ToPeer>) {
-    while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 
 /// Waits for a deadline; for ever, if there is none.

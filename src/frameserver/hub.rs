@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,11 +17,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
 use super::accept::{Acceptor, Slots};
-use super::datagram::Gate;
+use super::datagram::{Dialled, Gate};
 use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
 use super::machine::{Config, Rules};
+use super::pipes::Pipes;
 use super::session;
 use super::tally::Tally;
 use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
@@ -153,7 +155,10 @@ impl Hub {
         let config = Config::new(listen.speaks, listen.handshake)?;
         let endpoint = match config {
             Config::CurveCp { extension, idle } => Some((extension, idle)),
-            Config::A12(_) | Config::Zmtp { .. } | Config::ZmtpClient { .. } => None,
+            Config::A12(_)
+            | Config::Zmtp { .. }
+            | Config::ZmtpClient { .. }
+            | Config::CurveCpClient(_) => None,
         };
         let shared = Rc::new(Shared {
             host: Questions::default(),
@@ -289,22 +294,26 @@ impl Hub {
         if !self.shared.config.borrow().is_client() {
             return Err(Gone::Rules);
         }
-        let stream = std::net::TcpStream::from(stream);
-        let server = stream.peer_addr()?;
-        let stream = TcpStream::from_std(stream)?;
         let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
-        let ticket = Ticket::admitted(
-            Rc::clone(&self.shared),
-            ConnectionId(session.0),
-            server,
-            session,
-        );
-        self.shared
-            .peers
-            .borrow_mut()
-            .sessions
-            .insert(session, inbox);
-        tokio::task::spawn_local(driver::drive(stream, ticket, told));
+        let ticket = |server| {
+            let shared = Rc::clone(&self.shared);
+            Ticket::admitted(shared, ConnectionId(session.0), server, session)
+        };
+        match &*self.shared.config.borrow() {
+            Config::CurveCpClient(server) => {
+                let dialled = Dialled::new(&self.shared, Arc::clone(server), stream)?;
+                let ticket = ticket(dialled.server());
+                tokio::task::spawn_local(dialled.drive(session, ticket, told));
+            }
+            _ => {
+                let stream = std::net::TcpStream::from(stream);
+                let ticket = ticket(stream.peer_addr()?);
+                let stream = TcpStream::from_std(stream)?;
+                tokio::task::spawn_local(driver::drive(stream, ticket, told));
+            }
+        }
+        let mut peers = self.shared.peers.borrow_mut();
+        peers.sessions.insert(session, inbox);
         Ok(())
     }
 
@@ -351,6 +360,17 @@ impl Hub {
                 for unproved in self.shared.peers.borrow().unproved.inboxes() {
                     let _ = unproved.try_send(ToPeer::End(Ended::Told));
                 }
+            }
+            ToFrameserver::Program { session, framing } => {
+                let mut fds = fds.into_iter();
+                let (Some(input), Some(output)) = (fds.next(), fds.next()) else {
+                    return Err(Gone::Rules);
+                };
+                let pipes = Box::new(Pipes::new(input, output)?);
+                self.tell(session, ToPeer::Program(framing, pipes));
+            }
+            ToFrameserver::ProgramEnded { session, exit } => {
+                self.tell(session, ToPeer::ProgramEnded(exit));
             }
             ToFrameserver::Relink => {
                 let data = fds.into_iter().next().ok_or(Gone::Rules)?;

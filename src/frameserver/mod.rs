@@ -9,8 +9,10 @@
 //!                     driver: a task per peer, socket ↔ machine of `wire`
 //!                     datagram: the same where there are no connections but datagrams
 //!                                      │
-//!                     session: segments, credit, what waits
+//!                     session: segments, credit, what waits; or pipes of a program in the script's place
 //! ```
+//!
+//! `memory` is the same without a process or sockets, for tests of scripts.
 //!
 //! One process per listener, with one thread. It is locked down before it accepts anybody; it
 //! never has a static private key, and a session's keys only after the host has verified the
@@ -21,14 +23,19 @@ mod accept;
 mod datagram;
 mod door;
 mod driver;
+mod end;
 mod hub;
 mod link;
 mod machine;
+mod memory;
+mod pipes;
 mod session;
 mod tally;
 
 #[cfg(test)]
 mod tests;
+
+pub use memory::{Memory, Said, Unheard};
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;

@@ -128,10 +128,14 @@ impl World {
             unproved: Unproved::at_most(16),
             penalties: true,
             reach: Vec::new(),
+            permissions: Default::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),
             require_sandbox: true,
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: super::Handed::default(),
         };
         let (host, events) = Host::start(options, Box::new(store), keys).unwrap();
         let (_, told) = mpsc::channel(1);

@@ -17,7 +17,13 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
+//! | `exec`, `launch` | which programs run that scripts have started |
+//! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
+//! | `ending` | how it ends |
+//! | `handed` | which sockets a service manager has bound for it |
+//! | `notify` | what a service manager hears |
+//! | `metrics` | what is counted, and who is told |
 //! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
 //! | `probe` | what a sandbox denies on this system |
@@ -28,20 +34,29 @@ mod child;
 mod clock;
 pub mod control;
 mod doorman;
+mod ending;
+mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handed;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_script;
 mod hostkeys;
 mod interface;
 mod keyroom;
+pub mod launch;
+mod metrics;
+mod notify;
 mod outbound;
 mod peers;
 mod probe;
 mod program;
 mod refusals;
 mod roll;
+mod script_keys;
 mod script_windows;
 mod scripts;
 mod sessions;
@@ -65,17 +80,19 @@ use tokio::time::Instant;
 
 pub use clock::Clock;
 pub use doorman::{Caller, Doorman, admit};
+pub use handed::{Handed, HandedError};
+pub use metrics::{Loopback, NoLoopback};
 pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
 use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript, Limits};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
-pub use outbound::{NoReach, Reach};
+pub use outbound::{NoReach, Reach, own_extension};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -107,8 +124,16 @@ pub struct Options {
     pub window: Duration,
     /// What scripts may connect to.
     pub reach: Vec<Reach>,
+    /// What else scripts may ask for.
+    pub permissions: Permissions,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
+    /// How long sessions have to end by themselves when the host is told to end.
+    pub drain: Duration,
+    /// Where numbers are told to whoever asks on this machine.
+    pub metrics: Option<Loopback>,
+    /// Sockets that are bound already.
+    pub handed: Handed,
 }
 
 /// Why a host does not run.
@@ -119,6 +144,14 @@ pub enum HostError {
     State {
         /// What was to be made.
         path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The page with numbers could not be made.
+    #[error("cannot tell numbers at {at}: {error}")]
+    Metrics {
+        /// Where.
+        at: Loopback,
         /// What the system says.
         error: io::Error,
     },
@@ -186,7 +219,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An outbound connection has been dialled.
-    Dialled(FrontId, io::Result<std::net::TcpStream>),
+    Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -212,6 +245,8 @@ struct Host {
     fronts: BTreeMap<FrontId, Front>,
     outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    programs: exec::Programs,
+    key_wishes: script_keys::Wishes,
     doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -222,8 +257,10 @@ struct Host {
     leaving: Vec<(ScriptId, Instant)>,
     next_front: u32,
     next_session: u64,
-    /// When whatever still runs is killed, once the end has begun.
-    stopping: Option<Instant>,
+    /// How far the end is.
+    ending: ending::Ending,
+    manager: notify::Manager,
+    counts: metrics::Counts,
     /// The highest exit code of the scripts that have ended.
     code: u8,
 }
@@ -259,6 +296,9 @@ impl Host {
             path: socket,
             error,
         })?;
+        if let Some(at) = options.metrics {
+            metrics::serve(at, events.clone()).map_err(|error| HostError::Metrics { at, error })?;
+        }
         let mut host = Self {
             options,
             store,
@@ -269,6 +309,8 @@ impl Host {
             fronts: BTreeMap::new(),
             outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            programs: exec::Programs::default(),
+            key_wishes: script_keys::Wishes::default(),
             doorman: Doorman::default(),
             blind: false,
             clock,
@@ -277,7 +319,9 @@ impl Host {
             leaving: Vec::new(),
             next_front: 0,
             next_session: 0,
-            stopping: None,
+            ending: ending::Ending::default(),
+            manager: notify::Manager::from_environment(),
+            counts: metrics::Counts::default(),
             code: 0,
         };
         host.read_windows();
@@ -308,6 +352,7 @@ impl Host {
                 _ = tick.tick() => self.tick(),
                 () = reached(self.next_expiry()) => self.expire(),
             }
+            self.go_on_ending();
         }
         Ok(self.code)
     }
@@ -322,16 +367,7 @@ impl Host {
             Event::Dialled(front, made) => self.dialled(front, made),
             Event::Script(script, did) => self.script_did(script, did),
             Event::Admin(by, request, reply) => self.admin(by, request, reply),
-            Event::Stop if self.stopping.is_some() => {
-                tracing::warn!("told to stop twice: ending at once");
-                self.scripts.clear();
-                self.fronts.clear();
-                self.outbound.clear();
-            }
-            Event::Stop => {
-                tracing::info!("ending");
-                self.stop();
-            }
+            Event::Stop => self.signalled(),
         }
     }
 
@@ -341,28 +377,16 @@ impl Host {
         self.overdue_revocations();
         self.sum_refusals();
         self.cut_leaving();
-        if self
-            .stopping
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            tracing::warn!("some process did not end in time");
-            self.scripts.clear();
-            self.fronts.clear();
-            self.outbound.clear();
-        }
+        self.tell_manager();
     }
 
-    /// Begins the end: scripts are told, and what has not ended in time is killed.
-    fn stop(&mut self) {
-        self.stopping = Some(Instant::now() + PATIENCE);
-        for script in self.scripts.values_mut() {
-            script.tell(crate::ipc::script::ToScript::Stop);
-        }
-    }
-
-    /// All scripts have ended, and the frameservers have closed their peers' connections.
+    /// All scripts have ended, the frameservers have closed their peers' connections, and programs
+    /// have ended with these.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
+        self.scripts.is_empty()
+            && self.fronts.is_empty()
+            && self.outbound.is_empty()
+            && self.programs.is_empty()
     }
 }
 
@@ -386,6 +410,3 @@ const EVENTS: usize = 1024;
 
 /// How often windows are looked at for having expired.
 const TICK: Duration = Duration::from_millis(200);
-
-/// How long everything has to end by itself.
-const PATIENCE: Duration = Duration::from_secs(5);

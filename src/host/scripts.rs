@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
+use super::metrics::ScriptCounts;
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{Denied, ListenerId};
@@ -24,6 +25,9 @@ pub(super) struct Script {
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
     exit: Option<Exit>,
+    /// Its process has been loaded, and has asked for what it asks for then.
+    loaded: bool,
+    pub(super) counts: ScriptCounts,
 }
 
 #[derive(Debug)]
@@ -41,6 +45,30 @@ impl Script {
     /// What its sandbox denies; empty before its process has said so.
     pub(super) fn sandbox(&self) -> &[Denied] {
         &self.sandbox
+    }
+
+    /// One whose process a test plays.
+    #[cfg(test)]
+    pub(super) fn played(program: Program, child: Child<ToScript>) -> Self {
+        Self {
+            program,
+            child,
+            sandbox: Vec::new(),
+            restarts: VecDeque::new(),
+            exit: None,
+            loaded: true,
+            counts: ScriptCounts::default(),
+        }
+    }
+
+    /// Its process of the moment.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// It has been loaded, and has asked for the listeners that it makes then.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
@@ -69,6 +97,8 @@ impl Host {
                 sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
+                loaded: false,
+                counts: ScriptCounts::default(),
             };
             self.scripts.insert(id, script);
         }
@@ -87,6 +117,7 @@ impl Host {
             errors: self.options.errors,
             limits: self.options.limits,
             require_sandbox: self.options.require_sandbox,
+            permissions: self.options.permissions.clone(),
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -123,6 +154,8 @@ impl Host {
             FromScript::CloseWindow { listener, window } => {
                 self.script_closes(id, listener, window);
             }
+            FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
             FromScript::Confined(sandbox) => {
@@ -135,8 +168,18 @@ impl Host {
                     script.sandbox = sandbox;
                 }
             }
-            FromScript::Report(report) => self.script_reports(id, &report),
-            FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
+            FromScript::Report(report) => {
+                self.script_reports(id, &report);
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.counts.report(report.severity);
+                }
+            }
+            FromScript::Started => {
+                tracing::info!(script = self.script_name(id), "running");
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.loaded = true;
+                }
+            }
             FromScript::Exit {
                 code,
                 silent,
@@ -174,12 +217,12 @@ impl Host {
             };
         }
         match report.severity {
-            Severity::Error => log!(error),
-            Severity::Warning => log!(warn),
+            Severity::Error | Severity::Stopped => log!(error),
+            Severity::Warning | Severity::Slow => log!(warn),
         }
     }
 
-    fn script_name(&self, id: ScriptId) -> &str {
+    pub(super) fn script_name(&self, id: ScriptId) -> &str {
         self.scripts.get(&id).map_or("", Script::name)
     }
 
@@ -199,7 +242,7 @@ impl Host {
             self.code = self.code.max(exit.code);
             return self.remove_script(id, exit.silent);
         }
-        if self.stopping.is_some() {
+        if self.ending.is_stopping() {
             return self.remove_script(id, false);
         }
         let now = Instant::now();
@@ -217,6 +260,7 @@ impl Host {
             return self.remove_script(id, false);
         }
         script.restarts.push_back(now);
+        script.counts.restart();
         let program = script.program.clone();
         tracing::warn!(
             "{}: its process died; starting it again",
@@ -246,8 +290,7 @@ impl Host {
         let time = if silent { Duration::ZERO } else { FAREWELL };
         self.leaving.push((id, Instant::now() + time));
         if self.scripts.is_empty() {
-            let deadline = Instant::now() + super::PATIENCE;
-            self.stopping.get_or_insert(deadline);
+            self.begin_to_stop();
         }
         self.cut_leaving();
     }

@@ -3,7 +3,10 @@
 //!
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
+mod administer;
+mod connect;
 mod constants;
+mod exec;
 mod flags;
 mod input;
 mod keys;
@@ -21,7 +24,7 @@ use std::rc::Rc;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 pub(super) use constants::CONSTANTS;
-pub use reference::{reference, stubs};
+pub use reference::{Page, reference, stubs};
 
 use super::core::Core;
 use super::errors::Fault;
@@ -30,7 +33,7 @@ use crate::ipc::script::ErrorMode;
 
 /// One function of the API.
 pub(super) struct Entry {
-    /// Its global name, or `table.name`.
+    /// Its global name, or `table.name`, or `table.table.name`.
     pub(super) name: &'static str,
     /// The ways to call it; the first one that fits is taken.
     pub(super) forms: &'static [Form],
@@ -102,7 +105,7 @@ impl Ty {
     }
 
     /// As error messages call it.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Vid | Self::Number => "number",
             Self::Text => "string",
@@ -175,8 +178,11 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
+        exec::ENTRIES,
+        administer::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,
@@ -185,6 +191,12 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// The names of all functions.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    entries().map(|entry| entry.name)
 }
 
 /// A call whose arguments fit one of the forms.
@@ -275,20 +287,19 @@ pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 error
             })
         })?;
-        match entry.name.split_once('.') {
-            None => globals.raw_set(entry.name, function)?,
-            Some((table, name)) => {
-                let table = match globals.raw_get::<Option<Table>>(table)? {
-                    Some(table) => table,
-                    None => {
-                        let new = lua.create_table()?;
-                        globals.raw_set(table, &new)?;
-                        new
-                    }
-                };
-                table.raw_set(name, function)?;
-            }
+        let (tables, name) = entry.name.rsplit_once('.').unwrap_or(("", entry.name));
+        let mut place = globals.clone();
+        for table in tables.split('.').filter(|table| !table.is_empty()) {
+            place = match place.raw_get::<Option<Table>>(table)? {
+                Some(table) => table,
+                None => {
+                    let new = lua.create_table()?;
+                    place.raw_set(table, &new)?;
+                    new
+                }
+            };
         }
+        place.raw_set(name, function)?;
     }
     for constant in CONSTANTS {
         globals.raw_set(constant.name, constant.value.clone())?;
@@ -368,8 +379,22 @@ fn misfit(entry: &Entry, values: &[Value]) -> Fault {
     .hint(usage(entry))
 }
 
+/// The options that a function takes in a table, if it does: name, type, what it is.
+pub(super) fn options(function: &str) -> Option<Fields> {
+    match function {
+        "moonport.connect" => Some(messages::CONNECT),
+        "moonport.exec" => Some(exec::OPTIONS),
+        "moonport.listen" => Some(net::OPTIONS),
+        "moonport.window" => Some(windows::OPTIONS),
+        _ => None,
+    }
+}
+
+/// Name, type in LuaLS notation, what it is.
+type Fields = &'static [(&'static str, &'static str, &'static str)];
+
 /// The ways to call a function, for people.
-fn usage(entry: &Entry) -> String {
+pub(super) fn usage(entry: &Entry) -> String {
     let forms: Vec<_> = entry
         .forms
         .iter()

@@ -1,6 +1,5 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, MultiValue, Value};
 
 use super::api;
-use super::core::{Console, Core, Ending, Reports};
+use super::core::{Console, Core, Ending};
 use super::errors::Told;
 use super::status::{self, Status};
 use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
-use super::world::{Outbox, World};
+use super::world::Outbox;
 use crate::ipc::ListenerId;
 use crate::ipc::link;
 use crate::ipc::script::{ErrorMode, FromScript, Report, Run, Severity, ToScript};
@@ -91,21 +90,7 @@ impl Engine {
             .load(status::shim())
             .set_name("=[moonport]")
             .call::<Vec<Function>>(&handlers)?;
-        let core = Rc::new(Core {
-            world: RefCell::new(World::new(random)),
-            console,
-            run,
-            reports: RefCell::new(Reports::default()),
-            random,
-            handlers,
-            keys: RefCell::new(None),
-            ending: RefCell::new(None),
-            stop: RefCell::new(None),
-            since: Cell::new(None),
-            seen: RefCell::new(None),
-            looks: Cell::new(0),
-            collect: Cell::new(0),
-        });
+        let core = Rc::new(Core::new(run, console, random, handlers));
         vm::furnish(&lua, &core)?;
         Ok(Self {
             lua,
@@ -349,6 +334,7 @@ impl Engine {
             None => {}
         }
         let last = matches!(entry.status, Status::Terminated(_));
+        let answered = matches!(entry.status, Status::Keys(_));
         if last {
             self.core.world.borrow_mut().bury(vid);
         }
@@ -377,8 +363,11 @@ impl Engine {
         if matches!(entry.status, Status::Preroll(_)) {
             world.prerolled(vid);
         }
+        if answered {
+            world.answered(vid);
+        }
         drop(world);
-        for vid in denied.into_iter().chain(last.then_some(vid)) {
+        for vid in denied.into_iter().chain((last || answered).then_some(vid)) {
             // Removing a key from a table cannot fail.
             let _ = self.core.set_handler(vid, None);
         }
@@ -456,7 +445,7 @@ impl Engine {
                     let what = self.describe(site);
                     let stop = limits.stop;
                     let mut report = Report::new(
-                        Severity::Warning,
+                        Severity::Slow,
                         format!("{what} took {} ms; others wait for it", took.as_millis()),
                     );
                     report.hint = Some(format!(
@@ -515,8 +504,12 @@ impl Engine {
         } else {
             self.isolate(site)
         };
+        let severity = match text.contains(vm::LATE) {
+            true => Severity::Stopped,
+            false => Severity::Error,
+        };
         self.core.report(Report {
-            severity: Severity::Error,
+            severity,
             message: text,
             within: Some(what),
             follows: Some(follows.to_owned()),

@@ -10,6 +10,8 @@
 //!            └─ api ──    the table of functions; stubs and reference come from it
 //! ```
 //!
+//! Beside them, [`words`] is what a script can name, and [`tester`] runs scripts that test others.
+//!
 //! [`Engine`] knows no sockets and takes the time as an argument, so a test can play host,
 //! frameserver and clock.
 
@@ -23,10 +25,12 @@ mod picture;
 mod process;
 mod sandbox;
 mod status;
+pub mod tester;
 mod text;
 mod vids;
 mod vm;
 mod watchdog;
+pub mod words;
 mod world;
 
 #[cfg(test)]
@@ -34,7 +38,7 @@ mod tests;
 
 use std::process::ExitCode;
 
-pub use api::{reference, stubs};
+pub use api::{Page, reference, stubs};
 pub use core::Console;
 pub use engine::Engine;
 pub use world::Outbox;

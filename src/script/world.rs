@@ -4,6 +4,7 @@
 mod endings;
 mod flags;
 mod inbound;
+mod permitted;
 mod requests;
 mod streams;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use identity::{Name, PublicKey, Secret};
 
+pub(super) use permitted::NoProgram;
 pub(super) use requests::{Ask, NotNow};
 pub(super) use streams::{Reader, Want};
 
@@ -22,7 +24,7 @@ use super::vids::{
 use crate::ipc::link;
 use crate::ipc::link::Assembly;
 use crate::ipc::script::{Connect, FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{Carries, ListenerId, Options, Scheme, SegmentId, SessionId, ZmtpOptions};
+use crate::ipc::{Carries, ConnectOptions, ListenerId, Options, Scheme, SegmentId, SessionId};
 use crate::wire::a12::event::{SegmentKind, Target};
 use crate::wire::zmtp::SocketType;
 
@@ -94,6 +96,8 @@ pub(super) enum Unsent {
     NoMessages,
     /// Our stream has been finished.
     Finished,
+    /// A program writes it.
+    Served,
     /// Our socket does not send.
     OneWay(SocketType),
     /// It has too many bytes.
@@ -133,6 +137,8 @@ pub(super) struct World {
     queue: VecDeque<Queued>,
     pending: Option<requests::Pending>,
     adopting: Vec<Adoption>,
+    /// Calls that the host has not answered.
+    wishes: BTreeSet<Vid>,
     /// The sessions that the host knows of on links that were there before this process.
     survivors: BTreeMap<ListenerId, BTreeSet<SessionId>>,
     /// Subsegments whose parent has died; they follow at the next tick.
@@ -162,6 +168,7 @@ impl World {
             queue: VecDeque::new(),
             pending: None,
             adopting: Vec::new(),
+            wishes: BTreeSet::new(),
             survivors: BTreeMap::new(),
             orphans: Vec::new(),
             owed: BTreeMap::new(),
@@ -196,6 +203,7 @@ impl World {
                 format!("listener \"{}\" ({})", listener.name, listener.place)
             }
             Some(Object::Segment(segment)) => segment.label.clone(),
+            Some(Object::Call { label, .. }) => label.clone(),
             Some(Object::Dead { label, .. }) => format!("{label}, which has ended"),
             None => format!("vid {}", vid.number()),
         }
@@ -300,12 +308,12 @@ impl World {
 
     // ---- connections
 
-    /// Asks the host for a connection to a server of ZeroMQ's.
+    /// Asks the host for a connection to a server.
     pub(super) fn connect(
         &mut self,
         (host, port): (String, u16),
         server: PublicKey,
-        options: ZmtpOptions,
+        options: ConnectOptions,
         place: String,
     ) -> Option<Vid> {
         if self.connections.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
@@ -313,9 +321,11 @@ impl World {
         }
         let id = ListenerId(self.next_listener);
         let label = format!("connection to {host}:{port} ({place})");
+        let carries = options.carries();
+        let kind = status::foreign(carries).unwrap_or(status::MESSAGES);
         let mut segment = Segment {
-            carries: options.carries(),
-            stage: Stage::Active(status::MESSAGES),
+            carries,
+            stage: Stage::Active(kind),
             ..self.blank(id, Address::Asked, label)
         };
         segment.out.pause();
@@ -355,6 +365,7 @@ impl World {
             assembly: Assembly::default(),
             reader: None,
             finished: false,
+            served: false,
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),
@@ -557,7 +568,9 @@ impl World {
             // What a stream object has too much of is paid for when it is read.
             let kept = match (&mut entry.status, &mut segment.reader) {
                 (Status::Data(data), Some(reader)) => reader.take(data.take()),
-                (Status::Eof { .. }, Some(reader)) => reader.end(),
+                (Status::Eof { .. } | Status::Disconnected { .. }, Some(reader)) => reader.end(),
+                // What was not read of the stream before is of no stream any more.
+                (Status::Connected, Some(reader)) => reader.begin(),
                 _ => false,
             };
             if entry.cost > 0 {

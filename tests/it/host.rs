@@ -69,6 +69,13 @@ impl Moonport {
         self
     }
 
+    /// Writes a script that is not named on the command line.
+    pub(crate) fn written(self, name: &str, lua: &str) -> Self {
+        let path = self.place.folder().join(format!("{name}.lua"));
+        self.place.write(&path, lua);
+        self
+    }
+
     /// Adds an appl directory.
     pub(crate) fn appl(mut self, name: &str, lua: &str) -> Self {
         let path = self.place.folder().join(name);
@@ -135,15 +142,22 @@ impl Moonport {
         host
     }
 
-    /// Starts it, however that goes.
-    pub(crate) fn launch(&self) -> Process {
+    /// The command that starts it.
+    pub(crate) fn command(&self) -> Command {
         let mut command = self.place.moonport(["run"]);
         command
             .envs(self.variables.iter().cloned())
             .args(&self.options)
-            .args(&self.scripts)
-            .arg("--")
-            .args(&self.words);
+            .args(&self.scripts);
+        if !self.scripts.is_empty() {
+            command.arg("--").args(&self.words);
+        }
+        command
+    }
+
+    /// Starts it, however that goes.
+    pub(crate) fn launch(&self) -> Process {
+        let mut command = self.command();
         if let Some(most) = self.descriptors {
             let mut limited = Command::new("sh");
             let limit = format!("ulimit -n {most} && exec \"$@\"");
@@ -170,6 +184,15 @@ impl Moonport {
 }
 
 impl Host {
+    /// One that was started by its command; waits until each script has a listener.
+    #[track_caller]
+    pub(crate) fn of(process: Process, from: Moonport) -> Self {
+        let listeners = from.scripts.len();
+        let mut host = Self { process, from };
+        host.await_listeners(listeners);
+        host
+    }
+
     /// Waits until it has so many listeners: it is asked again after each line it says.
     #[track_caller]
     pub(crate) fn await_listeners(&mut self, wanted: usize) {
@@ -303,6 +326,8 @@ impl Host {
             port: place.port,
             secret: None,
             server_key: None,
+            to: None,
+            title: None,
         }
     }
 
@@ -337,6 +362,9 @@ pub(crate) struct Client<'a> {
     secret: Option<String>,
     /// The host's key that it knows; else it is told the current one.
     server_key: Option<String>,
+    /// Somewhere else than where the first script should listen.
+    to: Option<String>,
+    title: Option<String>,
 }
 
 impl Client<'_> {
@@ -350,9 +378,21 @@ impl Client<'_> {
         self
     }
 
+    /// What it calls itself.
+    pub(crate) fn named(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
+        self
+    }
+
     /// Another port than the first script's.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Another address, with its port.
+    pub(crate) fn to(mut self, to: &str) -> Self {
+        self.to = Some(to.to_owned());
         self
     }
 
@@ -361,7 +401,7 @@ impl Client<'_> {
         let name = self.who.0;
         let own = BASE64.encode(&self.who.private());
         let own = self.place.file(&format!("{name}.identity"), &own);
-        let to = format!("{address}:{}", self.port);
+        let to = self.to.unwrap_or(format!("{address}:{}", self.port));
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);
@@ -370,6 +410,9 @@ impl Client<'_> {
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);
+        }
+        if let Some(title) = &self.title {
+            command.args(["--name", title]);
         }
         Process::start(&mut command)
     }
@@ -450,6 +493,8 @@ pub(crate) fn moonport<W: AsRef<OsStr>>(
     let mut command = Command::new(env!("CARGO_BIN_EXE_moonport"));
     command.args(words).arg("--state-dir").arg(state);
     command.env_remove("RUST_LOG").env_remove("MOONPORT_LOG");
+    // Nobody's file says what is tested.
+    command.env("XDG_CONFIG_HOME", state);
     command
 }
 

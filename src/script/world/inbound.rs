@@ -77,6 +77,7 @@ impl World {
                     label,
                 },
             ),
+            ToScript::Keys { call, answer, more } => self.keys(call, answer, more),
             ToScript::Windows { listener, windows } => {
                 if self.listeners.contains_key(&listener) {
                     self.windows.insert(listener, windows);
@@ -102,6 +103,11 @@ impl World {
         };
         segment.out.pause();
         segment.assembly = Assembly::default();
+        if let Carries::Stream { writable } = &mut segment.carries {
+            // Nothing of a stream is for the next one.
+            segment.out.discard();
+            (*writable, segment.finished) = (true, false);
+        }
         if let Some(id) = std::mem::replace(&mut segment.address, Address::Asked).segment() {
             self.routes.remove(&id);
             self.owed.remove(&id);
@@ -111,7 +117,13 @@ impl World {
     /// A connection is up.
     fn connected(&mut self, link: ListenerId, id: SegmentId) {
         let Some(&vid) = self.connections.get(&link) else {
-            return;
+            // It was deleted before it was up.
+            let last_words = String::new();
+            let close = link::FromScript::Close {
+                segment: id,
+                last_words,
+            };
+            return self.outbox.link.push((link, close));
         };
         self.lose(vid);
         if self.routes.contains_key(&id) {
@@ -218,6 +230,8 @@ impl World {
                     self.drained(vid);
                 }
             }
+            From::Served { segment } => self.served(link, segment),
+            From::Exited { segment, exit } => self.exited(link, segment, exit),
             From::Terminated {
                 segment,
                 last_words,
@@ -498,6 +512,11 @@ impl World {
             Some(Route::Vid(_)) => {
                 if let Some(vid) = self.route(link, id) {
                     match self.connections.contains_key(&link) {
+                        true if self.is_complete(vid) => {
+                            self.connections.remove(&link);
+                            self.outbox.host.push(FromScript::Unlisten(link));
+                            self.gone(vid, last_words);
+                        }
                         // The host says whether it is tried again.
                         true => self.lose(vid),
                         false => self.gone(vid, last_words),
@@ -505,6 +524,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether both directions of its stream have come to their end.
+    fn is_complete(&self, vid: Vid) -> bool {
+        self.segment(vid).is_some_and(|segment| {
+            segment.finished && segment.carries == Carries::Stream { writable: false }
+        })
     }
 
     /// The other end has forgotten a segment.

@@ -94,13 +94,7 @@ impl Listener {
     fn step(&mut self, now: Instant, input: Input<'_, Answer, Command>) -> Result<(), Error> {
         // In place: this is where a connection spends its life.
         if let State::Open(session) = &mut self.state {
-            let goes_on = match input {
-                Input::Bytes(bytes) => session.read(now, bytes, &mut self.outbox).map(|()| true),
-                Input::Command(command) => session.command_of_ours(command, &mut self.outbox),
-                Input::Timeout => session.timeout(now, &mut self.outbox).map(|()| true),
-                Input::Eof => session.end().map(|()| false),
-                Input::Answer(_) => Err(Violation::OutOfTurn),
-            };
+            let goes_on = session.handle(now, input, &mut self.outbox);
             if !goes_on.map_err(Error::Proto)? {
                 self.state = State::Ended;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Answer;
 use super::command::Command as Wire;
 use super::frame::{Frame, Frames};
 use super::greeting::Dialect;
@@ -11,7 +12,7 @@ use super::line::{Kind, Line};
 use super::pattern::{Outgoing, Pattern};
 use super::peer::{Command, Event, Message, Outbox};
 use super::socket::Socket;
-use crate::wire::{Field, Violation};
+use crate::wire::{Field, Input, Violation};
 
 /// A connection over which messages go.
 pub(super) struct Session {
@@ -66,8 +67,24 @@ impl Session {
         self.pulse.deadline()
     }
 
+    /// Whether the session goes on.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        input: Input<'_, Answer, Command>,
+        out: &mut Outbox,
+    ) -> Result<bool, Violation> {
+        match input {
+            Input::Bytes(bytes) => self.read(now, bytes, out).map(|()| true),
+            Input::Command(command) => self.command_of_ours(command, out),
+            Input::Timeout => self.timeout(now, out).map(|()| true),
+            Input::Eof => self.end().map(|()| false),
+            Input::Answer(_) => Err(Violation::OutOfTurn),
+        }
+    }
+
     /// The peer has ended its stream.
-    pub(super) fn end(&self) -> Result<(), Violation> {
+    fn end(&self) -> Result<(), Violation> {
         match self.frames.is_between() && self.parts.is_empty() {
             true => Ok(()),
             false => Err(Violation::Truncated),
@@ -130,7 +147,7 @@ impl Session {
     }
 
     /// The deadline has passed.
-    pub(super) fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Result<(), Violation> {
+    fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Result<(), Violation> {
         if self.room() == 0 || out.is_full() {
             self.pulse.excuse(now);
         }
@@ -141,11 +158,7 @@ impl Session {
     }
 
     /// Does what this side wants done in a session; whether it goes on.
-    pub(super) fn command_of_ours(
-        &mut self,
-        command: Command,
-        out: &mut Outbox,
-    ) -> Result<bool, Violation> {
+    fn command_of_ours(&mut self, command: Command, out: &mut Outbox) -> Result<bool, Violation> {
         match command {
             Command::Send(message) => self.send(message, out)?,
             Command::Subscribe(topic) => self.subscribe(&topic, out)?,
