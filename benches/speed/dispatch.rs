@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use moonport::ipc::script::{ErrorMode, Limits, Request, Run, ToScript};
+use moonport::ipc::script::{ErrorMode, Limits, Permissions, Request, Run, ToScript};
 use moonport::ipc::{Carries, ListenerId, Scheme, SegmentId, SessionId, link};
 use moonport::script::{Console, Engine};
 use moonport::wire::a12::event::{External, SegmentKind, Text};
@@ -45,6 +45,7 @@ pub(crate) fn messages(count: usize) -> Duration {
         errors: ErrorMode::Isolate,
         limits: Limits::default(),
         require_sandbox: false,
+        permissions: Permissions::default(),
     };
     let random = |bytes: &mut [u8]| bytes.fill(1);
     let mut engine = Engine::new(run, Box::new(Silence), random, Instant::now()).unwrap();
