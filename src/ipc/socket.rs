@@ -14,9 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The largest message, in bytes.
-pub(super) const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The most descriptors that go with one message.
 const MAX_DESCRIPTORS: usize = 8;
@@ -24,8 +25,6 @@ const MAX_DESCRIPTORS: usize = 8;
 thread_local! {
     /// Where messages are received: to make as much ready for each would cost more than the rest.
     static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
-    /// Where they are encoded.
-    static SENT: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
 }
 
 /// One end of a connection between two of our processes: it sends `Out`, with descriptors, and
@@ -116,27 +115,16 @@ impl<Out, In> Socket<Out, In> {
 impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
     /// Sends one message, with descriptors, or nothing of it.
     pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        let bytes = encode(message).ok_or(SendError::TooLarge)?;
         if descriptors.len() > MAX_DESCRIPTORS {
             return Err(SendError::TooLarge);
         }
-        SENT.with_borrow_mut(|space| {
-            let Some(bytes) = encode(message, space) else {
-                wipe(space);
-                return Err(SendError::TooLarge);
-            };
-            let sent = self.send_bytes(bytes, descriptors);
-            wipe(bytes);
-            sent
-        })
-    }
-
-    fn send_bytes(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         loop {
             // Without descriptors `sendmsg` is not needed, which a locked-down process may lack.
             let sent = if descriptors.is_empty() {
-                rustix::net::send(&self.fd, bytes, SendFlags::NOSIGNAL)
+                rustix::net::send(&self.fd, &bytes, SendFlags::NOSIGNAL)
             } else {
-                self.send_with(bytes, descriptors)
+                self.send_with(&bytes, descriptors)
             };
             return match sent {
                 Ok(_) => Ok(()),
@@ -204,7 +192,7 @@ impl<Out: Serialize, In: DeserializeOwned> Socket<Out, In> {
             None => Err(RecvError::Garbage),
         };
         // Only what came: wiping all of the buffer would cost more than the rest.
-        wipe(bytes);
+        bytes.zeroize();
         message
     }
 }
@@ -221,16 +209,17 @@ impl<Out, In> AsRawFd for Socket<Out, In> {
     }
 }
 
-/// The bytes of a message, if there is space for them. If not, the space has some of it.
-pub(super) fn encode<'a>(message: &impl Serialize, space: &'a mut [u8]) -> Option<&'a mut [u8]> {
-    postcard::to_slice(message, space).ok()
-}
-
-/// There may be secrets in messages. This is as good as byte for byte, which for a large message would
-/// take as long as all else.
-fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    zeroize::optimization_barrier(bytes);
+/// The bytes of a message, if they are not too many. There may be secrets in them: the buffer has
+/// its full size from the start, so that growing leaves no copy behind that is not wiped.
+pub(super) fn encode(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
+    let size = postcard::experimental::serialized_size(message).ok()?;
+    if size > MAX_MESSAGE {
+        return None;
+    }
+    let mut bytes = Zeroizing::new(vec![0; size]);
+    let used = postcard::to_slice(message, &mut bytes).ok()?.len();
+    bytes.truncate(used);
+    Some(bytes)
 }
 
 /// The message of bytes, all of them.
@@ -356,21 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn i8_nothing_of_a_message_stays_behind() {
-        let clean = || {
-            let clean = |space: &RefCell<Box<[u8]>>| space.borrow().iter().all(|&byte| byte == 0);
-            SENT.with(clean) && RECEIVED.with(clean)
-        };
-        let (a, b) = Socket::<String, String>::pair().unwrap();
-        a.send(&"secret".repeat(1000), &[]).unwrap();
-        assert!(clean());
-        b.recv().unwrap();
-        assert!(clean());
+    fn a_message_is_encoded_into_one_buffer_of_its_size() {
+        let message = (vec![7_u32; 3000], Some("secret"), u64::MAX);
+        let bytes = encode(&message).unwrap();
+        assert_eq!(*bytes, postcard::to_allocvec(&message).unwrap());
+        assert_eq!(bytes.capacity(), bytes.len());
         // A string's length takes three bytes here.
-        a.send(&"x".repeat(MAX_MESSAGE - 3), &[]).unwrap();
-        let large = a.send(&"x".repeat(MAX_MESSAGE - 2), &[]);
-        assert!(matches!(large, Err(SendError::TooLarge)));
-        assert!(clean());
+        assert!(encode(&"x".repeat(MAX_MESSAGE - 3)).is_some());
+        assert!(encode(&"x".repeat(MAX_MESSAGE - 2)).is_none());
     }
 
     #[test]
