@@ -382,7 +382,7 @@ fn misfit(entry: &Entry, values: &[Value]) -> Fault {
 /// The options that a function takes in a table, if it does: name, type, what it is.
 pub(super) fn options(function: &str) -> Option<Fields> {
     match function {
-        "moonport.connect" => Some(messages::CONNECT),
+        "moonport.connect" => Some(connect::CONNECT),
         "moonport.exec" => Some(exec::OPTIONS),
         "moonport.listen" => Some(net::OPTIONS),
         "moonport.window" => Some(windows::OPTIONS),

@@ -96,7 +96,9 @@ impl Stage {
                 programs: vec!["/bin/cat".into()],
                 keys: Names {
                     all: false,
-                    some: vec![identity::Name::parse("demo").unwrap()],
+                    some: ["demo", "lamp"]
+                        .map(|name| identity::Name::parse(name).unwrap())
+                        .into(),
                 },
             },
         };

@@ -6,7 +6,7 @@ use crate::a12peer::Peer;
 use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, CLEO, EVE};
 use crate::process::Process;
-use crate::repository::{files, root};
+use crate::repository::{File, files, root};
 
 /// A host that is to run an example, at an address that nobody else has. The port is its first word.
 pub(crate) fn example(name: &str) -> Moonport {
@@ -18,6 +18,12 @@ pub(crate) fn example(name: &str) -> Moonport {
     moonport.script(name, &text).word(&port)
 }
 
+/// The examples, without their tests.
+fn scripts() -> impl Iterator<Item = File> {
+    let all = files("examples", &[".lua"]).into_iter();
+    all.filter(|file| !file.path.starts_with("examples/tests/"))
+}
+
 /// How many listeners an example has.
 fn listeners(name: &str) -> usize {
     if name == "two_doors" { 2 } else { 1 }
@@ -25,7 +31,7 @@ fn listeners(name: &str) -> usize {
 
 #[test]
 fn examples_come_up_and_end_in_order() {
-    for file in files("examples", &[".lua"]) {
+    for file in scripts() {
         let name = file.path.trim_start_matches("examples/");
         let name = name.trim_end_matches(".lua");
         example(name).start_with(listeners(name)).stop();
@@ -35,7 +41,7 @@ fn examples_come_up_and_end_in_order() {
 #[test]
 fn every_example_says_how_to_run_it_and_is_in_the_index() {
     let index = fs::read_to_string(root().join("examples/README.md")).unwrap();
-    for file in files("examples", &[".lua"]) {
+    for file in scripts() {
         let name = file.path.trim_start_matches("examples/");
         let head: Vec<_> = file
             .text
