@@ -176,7 +176,7 @@
 ---@field kind "keys"
 ---@field ok boolean it is done, and on the disk
 ---@field message? string why it is not done
----@field keys key_state[] those that moonport.keys.list was asked for
+---@field keys? key_state[] those that moonport.keys.list was asked for
 
 --- Asks for attention.
 ---@class status_alert

@@ -99,7 +99,7 @@ impl Config {
                 idle,
             } => Ok(Self::CurveCpClient(Arc::new(Server {
                 key: server,
-                name,
+                name: *name,
                 extension,
                 own,
                 idle,

@@ -380,7 +380,7 @@ fn speaks(wanted: &Connect) -> Speaks {
         },
         ConnectOptions::CurveCp(options) => Speaks::CurveCpClient {
             server: wanted.server,
-            name: options.server_name.clone(),
+            name: Box::new(options.server_name.clone()),
             extension: options.extension,
             own: options.own_extension.unwrap_or_else(own_extension),
             idle: options.idle,

@@ -196,6 +196,7 @@ impl Host {
                 self.script_closes(id, listener, window);
             }
             FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::EndProgram(session) => self.end_program(id, session),
             FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),

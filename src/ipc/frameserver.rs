@@ -117,7 +117,7 @@ pub enum Speaks {
         /// The server's long-term key.
         server: PublicKey,
         /// The name by which it goes.
-        name: curvecp::ServerName,
+        name: Box<curvecp::ServerName>,
         /// Its extension.
         extension: curvecp::Extension,
         /// Our own.

@@ -315,6 +315,8 @@ pub enum KeyWish {
 pub enum FromScript {
     /// Start a program for a client that the script has taken, or takes.
     Exec(Exec),
+    /// End the program of a client, whom the script lets go.
+    EndProgram(SessionId),
     /// Look keys up or change them, and answer with [`ToScript::Keys`].
     Keys {
         /// The script's number for it.

@@ -120,7 +120,7 @@ fn a_name_that_nobody_defines_is_found_with_the_nearest_one() {
     finds(
         script,
         &[
-            "2:44 undefined-global: acept_target is not defined anywhere; did you mean accept_target?",
+            "2:43 undefined-global: acept_target is not defined anywhere; did you mean accept_target?",
             "4:7 undefined-global: undefined_thing",
         ],
     );

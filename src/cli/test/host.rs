@@ -220,6 +220,7 @@ impl Host {
             FromScript::Exit { .. } => self.exit = true,
             // No script has the permission to ask for a program.
             FromScript::Exec(_)
+            | FromScript::EndProgram(_)
             | FromScript::Confined(_)
             | FromScript::Report(_)
             | FromScript::Started

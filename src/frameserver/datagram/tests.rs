@@ -207,7 +207,7 @@ impl Scene {
         };
         let connects = Speaks::CurveCpClient {
             server: host.public().unwrap(),
-            name: "box".parse().unwrap(),
+            name: Box::new("box".parse().unwrap()),
             extension: EXTENSION,
             own: Extension([4; 16]),
             idle,

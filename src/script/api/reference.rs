@@ -380,7 +380,8 @@ fn functions<'a>(
 ) -> String {
     let mut out = format!("{MADE}# {title}\n\n{about}\n");
     for entry in entries {
-        function(&mut out, entry, example(entry.name));
+        let name = entry.name.replace(':', ".");
+        function(&mut out, entry, example(&name).map(|text| (name, text)));
     }
     for (class, title, fields) in tables {
         let _ = writeln!(out, "\n## {class}\n\n{title}.\n");
@@ -392,7 +393,7 @@ fn functions<'a>(
     out
 }
 
-fn function(out: &mut String, entry: &Entry, example: Option<String>) {
+fn function(out: &mut String, entry: &Entry, example: Option<(String, String)>) {
     let _ = writeln!(out, "\n## {}\n\n```text", entry.name);
     for form in entry.forms {
         let _ = writeln!(out, "{}({})", entry.name, signature(form));
@@ -422,12 +423,12 @@ fn function(out: &mut String, entry: &Entry, example: Option<String>) {
     if !entry.bad.is_empty() {
         let _ = writeln!(out, "\n**Bad input.** {}", entry.bad);
     }
-    shown(out, entry.name, example);
+    shown(out, example);
 }
 
 /// The example of a function, as a block that tests compare with the file that they run.
-fn shown(out: &mut String, name: &str, example: Option<String>) {
-    if let Some(example) = example {
+fn shown(out: &mut String, example: Option<(String, String)>) {
+    if let Some((name, example)) = example {
         let _ = writeln!(out, "\n```lua example {name}\n{}\n```", example.trim_end());
     }
 }
@@ -441,7 +442,8 @@ fn entry_points(example: impl Fn(&str) -> Option<String>) -> String {
     for (suffix, given, when) in ENTRY_POINTS {
         let _ = writeln!(out, "| `NAME{suffix}` | {given} | {when} |");
     }
-    shown(&mut out, "entry_points", example("entry_points"));
+    let name = "entry_points".to_owned();
+    shown(&mut out, example(&name).map(|text| (name, text)));
     out
 }
 

@@ -1,0 +1,2 @@
+-- An empty list is a list.
+print(moonport.json.encode({}), moonport.json.encode(moonport.json.array())) --> {}	[]
