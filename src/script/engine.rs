@@ -1,5 +1,7 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
+mod tasks;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -12,6 +14,7 @@ use super::api;
 use super::core::{Console, Core, Ending, Reports};
 use super::errors::Told;
 use super::status::{self, Status};
+use super::tasks::Tasks;
 use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
@@ -53,8 +56,18 @@ pub(super) enum Site {
     Load,
     Entry(String),
     Pulse(String),
-    Callback { vid: Vid, kind: &'static str },
+    Callback {
+        vid: Vid,
+        kind: &'static str,
+    },
     Hook(String),
+    /// `starting`: it begins as the script does.
+    Task {
+        vid: Option<Vid>,
+        place: String,
+        starting: bool,
+    },
+    Timer(String),
 }
 
 impl fmt::Display for Site {
@@ -65,6 +78,8 @@ impl fmt::Display for Site {
             Self::Callback { vid, kind } => {
                 write!(f, "the callback of vid {}, on {kind}", vid.number())
             }
+            Self::Task { place, .. } => write!(f, "the task started at {place}"),
+            Self::Timer(place) => write!(f, "the timer set at {place}"),
         }
     }
 }
@@ -87,26 +102,28 @@ impl Engine {
     ) -> Result<Self, mlua::Error> {
         let lua = vm::bare()?;
         let handlers = lua.create_table()?;
-        let shim = lua
-            .load(status::shim())
-            .set_name("=[moonport]")
-            .call::<Vec<Function>>(&handlers)?;
         let core = Rc::new(Core {
             world: RefCell::new(World::new(random)),
             console,
             run,
             reports: RefCell::new(Reports::default()),
             random,
-            handlers,
+            handlers: handlers.clone(),
             keys: RefCell::new(None),
             ending: RefCell::new(None),
             stop: RefCell::new(None),
             since: Cell::new(None),
             seen: RefCell::new(None),
             looks: Cell::new(0),
+            tasks: Tasks::new(now),
             collect: Cell::new(0),
         });
         vm::furnish(&lua, &core)?;
+        let (waits, hear) = core.tasks.ears()?;
+        let shim = lua
+            .load(status::shim())
+            .set_name("=[moonport]")
+            .call::<Vec<Function>>((handlers, waits, hear))?;
         Ok(Self {
             lua,
             core,
@@ -127,7 +144,10 @@ impl Engine {
 
     /// Loads the script and calls its entry point.
     pub fn start(&mut self) {
-        if self.load() == Went::Well && self.exit.is_none() {
+        if self.load() == Went::Well {
+            self.run_tasks(true);
+        }
+        if self.exit.is_none() {
             self.core
                 .world
                 .borrow_mut()
@@ -200,7 +220,13 @@ impl Engine {
         if self.exit.is_some() {
             return;
         }
+        self.core.tasks.begin_turn(now);
+        for vid in self.core.tasks.unheld() {
+            self.core.world.borrow_mut().unattend(vid);
+        }
         self.tick(now);
+        self.timers(now);
+        self.run_tasks(false);
         self.adoptions();
         self.dispatch();
         self.core.world.borrow_mut().pay();
@@ -232,18 +258,20 @@ impl Engine {
     /// When [`Engine::turn`] has something to do, if no message comes before.
     pub fn wake(&self, now: Instant) -> Instant {
         let world = self.core.world.borrow();
-        if !world.is_idle() || self.core.ending.borrow().is_some() {
+        if !world.is_idle() || self.core.ending.borrow().is_some() || self.core.tasks.is_busy() {
             return now;
         }
         let pulsed = ["_clock_pulse", "_clock_pulse_batch"]
             .iter()
             .any(|suffix| self.entry(suffix).is_some());
-        if pulsed || world.waits_for_tick() {
+        let tick = if pulsed || world.waits_for_tick() {
             self.clock.next
         } else {
             // Nobody hears the ticks between; CLOCK only has to be right when somebody looks.
             self.clock.next + TICK * (MAX_BEHIND / 2)
-        }
+        };
+        let timer = self.core.tasks.first_timer();
+        timer.map_or(tick, |timer| timer.min(tick))
     }
 
     // ---- what a turn does
@@ -318,6 +346,11 @@ impl Engine {
                 // The script may have deleted it itself.
                 let _ = world.delete(vid);
             }
+            drop(world);
+            if !kept {
+                let _ = self.core.forget(vid);
+            }
+            self.run_tasks(false);
         }
     }
 
@@ -367,6 +400,8 @@ impl Engine {
                 None => Ok(()),
             }
         });
+        // What a task does with a request, it does before that is answered.
+        self.run_tasks(false);
         let mut world = self.core.world.borrow_mut();
         let denied = if is_request {
             world.settle(went == Went::Well)
@@ -380,8 +415,9 @@ impl Engine {
         drop(world);
         for vid in denied.into_iter().chain(last.then_some(vid)) {
             // Removing a key from a table cannot fail.
-            let _ = self.core.set_handler(vid, None);
+            let _ = self.core.forget(vid);
         }
+        self.run_tasks(false);
     }
 
     /// Runs the shutdown entry point and ends.
@@ -430,7 +466,9 @@ impl Engine {
         self.core.since.set(Some(begun));
         self.core.seen.borrow_mut().take();
         self.running.begin(begun, site);
+        self.core.tasks.enter(site);
         let done = work();
+        self.core.tasks.leave();
         self.running.end();
         self.core.since.set(None);
         // What must not be caught wins over whatever the script made of it.
@@ -476,6 +514,9 @@ impl Engine {
                 "the callback of {}, on {kind}",
                 self.core.world.borrow().label(*vid)
             ),
+            Site::Task { vid: Some(vid), .. } => {
+                format!("{site}, of {}", self.core.world.borrow().label(*vid))
+            }
             other => other.to_string(),
         }
     }
@@ -483,7 +524,10 @@ impl Engine {
     /// Reports an error and does what the mode says.
     fn failed(&mut self, site: &Site, error: &mlua::Error) -> Went {
         let told = Told::new(error, api::entries().map(|entry| entry.name));
-        let starting = matches!(site, Site::Load | Site::Entry(_));
+        let starting = matches!(
+            site,
+            Site::Load | Site::Entry(_) | Site::Task { starting: true, .. }
+        );
         let mode = self.core.run.errors;
         let what = self.describe(site);
         let mut ends = starting || mode != ErrorMode::Isolate;
@@ -552,16 +596,16 @@ impl Engine {
 
     /// Ends what an error happened in, and nothing else; says what that was.
     fn isolate(&self, site: &Site) -> &'static str {
-        let Site::Callback { vid, kind } = site else {
+        let (Site::Callback { vid, .. } | Site::Task { vid: Some(vid), .. }) = site else {
             return "the script goes on";
         };
         let mut world = self.core.world.borrow_mut();
+        if world.deny(*vid) {
+            return "this client is turned away; the script goes on";
+        }
         if world.segment(*vid).is_some() {
             world.end(*vid, "script error");
             return "this segment is ended; the script goes on";
-        }
-        if *kind == "segment_request" {
-            return "this client is turned away; the script goes on";
         }
         "the script goes on"
     }

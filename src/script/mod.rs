@@ -23,6 +23,7 @@ mod picture;
 mod process;
 mod sandbox;
 mod status;
+mod tasks;
 mod text;
 mod vids;
 mod vm;

@@ -13,9 +13,10 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Va
 
 use super::api;
 use super::core::Core;
-use super::errors::{Fault, place};
+use super::errors::{self, Fault, place};
 use super::pattern::{self, Halt, Search};
 use super::sandbox;
+use super::tasks;
 use super::text::nearest;
 use crate::ipc::script::ErrorMode;
 
@@ -106,7 +107,7 @@ fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
 /// Puts the API, the prelude and the limits into a VM.
 pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     let globals = lua.globals();
-    api::register(lua, core)?;
+    let rows = api::register(lua, core)?;
     globals.raw_set("require", require(lua, core)?)?;
     let traceback =
         lua.create_function(|lua, message: Option<String>| lua.traceback(message.as_deref(), 1))?;
@@ -132,6 +133,8 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 return again(stop);
             }
             let thrown = match value {
+                // It is to end the task, unless the script wants otherwise.
+                Value::Error(error) if errors::is_end(&error) => Thrown::Value(Value::Error(error)),
                 Value::Error(error) => Thrown::Text(text_of(&error)),
                 other => Thrown::Value(other),
             };
@@ -162,6 +165,7 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     lua.load(include_str!("../../lua/prelude.lua"))
         .set_name("=[moonport]")
         .call::<()>(host)?;
+    tasks::furnish(lua, core, rows)?;
 
     let clock = Rc::clone(core);
     lua.set_global_hook(

@@ -44,6 +44,7 @@ mod sandbox;
 mod servers;
 mod source;
 mod streams;
+mod tasks;
 mod users;
 mod walls;
 mod windows;

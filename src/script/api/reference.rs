@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::constants::Constantly;
-use super::{CONSTANTS, Entry, Form, Ty, entries, messages, net, signature, streams, windows};
+use super::{CONSTANTS, Entry, Form, Ty, entries};
+use super::{messages, net, signature, streams, tasks, windows};
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 9] = [
+const TABLES: [(&str, &str, Fields); 10] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -31,6 +32,7 @@ const TABLES: [(&str, &str, Fields); 9] = [
         streams::CURVECP,
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
+    ("segment", "What moonport.segment gives", tasks::SEGMENT),
     (
         "window_options",
         "Options of moonport.window",
@@ -91,11 +93,19 @@ pub fn stubs() -> String {
     }
     out.push_str("--- the appl's name\nAPPLID = \"\"\n\n");
     let tables: BTreeSet<_> = entries()
-        .filter_map(|entry| entry.name.split_once('.'))
+        .filter_map(|entry| entry.name.rsplit_once('.'))
         .map(|(table, _)| table)
         .collect();
     for table in tables {
         let _ = writeln!(out, "{table} = {{}}");
+    }
+    out.push_str("--- null, as moonport.json has it\nmoonport.json.null = nil\n");
+    let classes: BTreeSet<_> = entries()
+        .filter_map(|entry| entry.name.split_once(':'))
+        .map(|(class, _)| class)
+        .collect();
+    for class in classes {
+        let _ = writeln!(out, "\n---@class {class}\nlocal {class} = {{}}");
     }
     for entry in entries() {
         out.push('\n');
