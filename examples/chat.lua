@@ -8,6 +8,8 @@
 --     moonport window open chat --count 3
 --     moonport connect 127.0.0.1 --ask-secret --name alice --tag chat
 --
+-- The client is Moonport's own here; Arcan's programs are clients as well.
+--
 -- Besides talking they can say /who and /leave.
 
 local INTERFACE, PORT = "127.0.0.1", 6680 -- "" instead: reachable from everywhere

@@ -8,6 +8,8 @@
 --     moonport window open hello          prints a secret, good for one new client
 --     moonport connect 127.0.0.1 --ask-secret --tag here
 --     moonport connect @here              from then on the key is known, without the secret
+--
+-- The client is Moonport's own here; Arcan's programs are clients as well.
 
 -- Programs on this machine only. An empty interface, "", means all of them.
 local INTERFACE, PORT = "127.0.0.1", 6680

@@ -166,6 +166,20 @@
 ---@class status_drain
 ---@field kind "drain"
 
+--- The program of moonport.exec has ended, and its client has what it said. What the client says from here on is for the script.
+---@class status_exited
+---@field kind "exited"
+---@field failed boolean it did not end with code 0; without code and signal: it was not started, and the log says why
+---@field code? number its exit code
+---@field signal? number the signal that has ended it
+
+--- To a callback of moonport.keys, as its only argument: what was asked for is done, or why it is not.
+---@class status_keys
+---@field kind "keys"
+---@field ok boolean it is done, and on the disk
+---@field message? string why it is not done
+---@field keys key_state[] those that moonport.keys.list was asked for
+
 --- Asks for attention.
 ---@class status_alert
 ---@field kind "alert"
@@ -248,7 +262,7 @@
 ---@field kind_num number its number
 ---@field frame number the client's frame that the event belongs to, or 0
 
----@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_data|status_eof|status_drain|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
+---@alias status status_preroll|status_registered|status_terminated|status_privdrop|status_segment_request|status_failure|status_window|status_connected|status_disconnected|status_resized|status_frame|status_viewport|status_content_state|status_cursorhint|status_message|status_data|status_eof|status_drain|status_exited|status_keys|status_alert|status_ident|status_coreopt|status_bchunkstate|status_state_size|status_streaminfo|status_streamstatus|status_input_label|status_mask_input|status_unknown
 ---@alias callback fun(source: vid, status: status)
 
 ---@class listen_window
@@ -309,7 +323,7 @@
 ---@field count? number how many keys it lets in; 1
 ---@field for_s? number how long, in seconds; ten minutes
 ---@field label? string what to call it; at most 128 bytes
----@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp
+---@field without_secret? boolean nobody has to know a secret: for protocols whose clients have no field for one, as zmtp and curvecp
 
 ---@class window
 ---@field id string its number, sixteen hex digits
@@ -323,6 +337,16 @@
 ---@field left number how many keys it still lets in
 ---@field enrolled number how many it has let in
 ---@field ends_in_s number seconds until its time is over; 0 if it has ended
+
+---@class exec_options
+---@field framing? string zmtp: `line` (the default), each message is a line; or `length`, each part stands behind its length, four bytes, the highest first, with the highest bit set if another part follows
+
+---@class key_state
+---@field key string the key, base64
+---@field label? string what it is called
+---@field standing string `accepted`, or `disabled` for the time being
+---@field expires? number from when on it is not accepted, seconds since 1970
+---@field elsewhere boolean it is accepted for other names, too
 
 --- no vid
 BADID = 0
@@ -493,6 +517,7 @@ moonport = {}
 moonport.base32 = {}
 moonport.base64 = {}
 moonport.json = {}
+moonport.keys = {}
 util = {}
 --- null, as moonport.json has it
 moonport.json.null = nil
@@ -678,10 +703,10 @@ function valid_vid(vid, type) end
 --- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---
 --- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
----@param options table
+---@param options connect_options
 ---@param callback callback
 ---@return vid # the connection, or BADID if there are too many
----@overload fun(options: table): vid
+---@overload fun(options: connect_options): vid
 function moonport.connect(options, callback) end
 
 --- Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.
@@ -805,6 +830,63 @@ function segment:accept() end
 --- Ends what moonport.after or moonport.every has begun.
 ---@return boolean # whether it would still have come
 function timer:cancel() end
+--- Starts a program that talks with a client in the script's place: what the client says is its standard input, and what it writes goes to the client. `argv` is its absolute path and its arguments; see exec_options. It comes to an end with the client; if it ends before that, `exited` tells how. Where it is called in the callback of the client's `segment_request`, with what accept_target gave, the program hears the client from its first word on.
+---
+--- A program that `moonport run --allow-exec` does not name, a vid that is no client's first segment, a client with which a program talks, and more than 256 programs at once: a Lua error.
+---@param vid vid
+---@param argv string[]
+---@param options? exec_options default: none
+---@return boolean # whether it was asked for; false: the client has gone
+function moonport.exec(vid, argv, options) end
+
+--- Tells the callback the keys that are accepted for a name, also disabled and expired ones, as `keys` of its status.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param name string
+---@param callback fun(status: status_keys)
+function moonport.keys.list(name, callback) end
+
+--- Accepts a key for a name, beside those for which it is accepted. Its callback is called, as those of all changes, with one argument, a status of kind `keys`, once that is on the disk.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param name string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, name: string, label: string, callback?: fun(status: status_keys))
+function moonport.keys.accept(key, name, callback) end
+
+--- Accepts a key no longer: for a name, or anywhere, which takes that all its names may be administered. Its clients are cut before the callback is called.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, name: string, callback?: fun(status: status_keys))
+function moonport.keys.revoke(key, callback) end
+
+--- Accepts a key nowhere, and lets no window bring it in again. All its names must be such that may be administered. Its clients are cut before the callback is called.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param callback? fun(status: status_keys) default: none
+function moonport.keys.ban(key, callback) end
+
+--- Accepts a key until then, seconds since 1970 as os.time() has them; without that, for ever. All its names must be such that may be administered.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param at number
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, callback?: fun(status: status_keys))
+function moonport.keys.expire(key, at, callback) end
+
+--- Calls a key something, or nothing. All its names must be such that may be administered.
+---
+--- A name that `moonport run --allow-keys` does not give, what is no key or name, and more than 64 calls that are not answered: a Lua error. What cannot be done is told to the callback.
+---@param key string
+---@param label string
+---@param callback? fun(status: status_keys) default: none
+---@overload fun(key: string, callback?: fun(status: status_keys))
+function moonport.keys.label(key, label, callback) end
 
 --- Sets how a segment is dealt with. TARGET_VERBOSE: its frames come as `frame`. TARGET_BLOCKADOPT: it is closed, not offered to NAME_adopt, when the script starts again. TARGET_LIMITSIZE with `max_width` and `max_height` (pixels; 0: any), or with false: no `resized` and `frame` of a larger picture, but one `failure` for each size that is withheld. Arcan's other flags are taken and have no effect. An adopted segment begins without any.
 ---

@@ -1,8 +1,8 @@
-//! The role switch: the command line, or one of the two roles that the host starts.
+//! The role switch: the command line, or one of the roles that the host starts.
 
 use std::process::ExitCode;
 
-use moonport::{cli, frameserver, script};
+use moonport::{cli, frameserver, host::launch, script};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Keys and secrets may pass through any of these processes: nobody reads their memory, and none of
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     match std::env::args_os().next() {
         Some(role) if role == frameserver::ROLE => frameserver::main(),
         Some(role) if role == script::ROLE => script::main(),
+        Some(role) if role == launch::ROLE => launch::main(),
         _ => cli::main(),
     }
 }

@@ -108,6 +108,12 @@ pub(super) enum Command {
     Doctor(Json),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
+    /// Write the reference of everything a script can call into the folder of the documents
+    #[command(hide = true)]
+    Reference {
+        /// The folder, with `examples-of-api` in it
+        docs: PathBuf,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell

@@ -88,6 +88,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
+        Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
         Command::Man { dir } => pages::manual(dir.as_deref(), &out),
     };
@@ -95,6 +96,7 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
 }
 
 fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
+    let permissions = run.permissions();
     rooms::run(rooms::Run {
         scripts: run.scripts,
         arguments: run.arguments,
@@ -109,6 +111,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         unproved: run.unproved,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
+        permissions,
         require_sandbox: run.sandbox == Sandbox::Require,
         passphrase: run.passphrase.place(),
     })

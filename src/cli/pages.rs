@@ -1,4 +1,5 @@
-//! What is made from the definitions of the flags: manual pages and completions.
+//! What is made from the definitions of the flags, manual pages and completions, and from the API
+//! table, the reference.
 
 use std::io::Write;
 use std::path::Path;
@@ -33,6 +34,21 @@ pub(super) fn manual(dir: Option<&Path>, out: &Output) -> Result<Exit, Failure> 
             })?;
             out.line(format_args!("{pages} pages written to {}", dir.display()))?;
         }
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes the pages of the reference, with the examples that lie beside them.
+pub(super) fn reference(docs: &Path, out: &Output) -> Result<Exit, Failure> {
+    let examples = docs.join("examples-of-api");
+    let example = |name: &str| std::fs::read_to_string(examples.join(format!("{name}.lua"))).ok();
+    let folder = docs.join("reference");
+    for page in super::rooms::reference(example) {
+        let path = folder.join(page.file).with_extension("md");
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(&path, page.text))
+            .or_exit_with(Exit::Failed, || format!("cannot write {}", path.display()))?;
+        out.line(format_args!("{}", path.display()))?;
     }
     Ok(Exit::Done)
 }

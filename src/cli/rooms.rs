@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::passphrase::{self, Place};
 use crate::host;
 use crate::ipc::admin::{FromHost, ToHost};
-use crate::ipc::script::{ErrorMode, Limits};
+use crate::ipc::script::{ErrorMode, Limits, Permissions};
 use crate::ipc::{Socket, Unproved};
 
 /// What `moonport run` was told.
@@ -25,6 +25,7 @@ pub(super) struct Run {
     pub(super) unproved: Unproved,
     pub(super) penalties: bool,
     pub(super) reach: Vec<host::Reach>,
+    pub(super) permissions: Permissions,
     pub(super) require_sandbox: bool,
     /// Where the host key's passphrase is.
     pub(super) passphrase: Option<Place>,
@@ -65,6 +66,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         sessions: SESSIONS,
         window: WINDOW,
         reach: run.reach,
+        permissions: run.permissions,
         require_sandbox: run.require_sandbox,
     };
     host::run(options, Box::new(store), keys).map_err(|error| {
@@ -231,4 +233,9 @@ pub(super) fn now() -> Now {
 /// LuaLS definitions of what a script can call.
 pub(super) fn stubs() -> String {
     crate::script::stubs()
+}
+
+/// The pages of the reference.
+pub(super) fn reference(example: impl Fn(&str) -> Option<String>) -> Vec<crate::script::Page> {
+    crate::script::reference(example)
 }

@@ -19,10 +19,11 @@ use super::door::Network;
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::machine::{self, Command, Machine};
+use super::pipes::{self, Pipes};
 use super::session::{Next, Overrun, Session};
 use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::link::FromScript;
-use crate::ipc::{ConnectionId, SessionId};
+use crate::ipc::{ConnectionId, Exit, Framing, SessionId};
 use crate::wire::{Answer, Ask, Error, Input, Output, Protocol, Refusal};
 
 /// While so many bytes wait for a client, nothing more is taken from it or for it.
@@ -48,6 +49,10 @@ pub(super) enum ToPeer {
     Script(Epoch, Box<FromScript>),
     /// The script's link has come or gone.
     Linked,
+    /// A program talks with it from here on.
+    Program(Framing, Box<Pipes>),
+    /// The program has ended.
+    ProgramEnded(Exit),
     /// End, for this reason.
     End(Ended),
 }
@@ -211,6 +216,8 @@ struct Peer {
     ticket: Ticket,
     /// `None` before the proof.
     session: Option<Session>,
+    /// Those of a program in its script's place.
+    pipes: Option<Pipes>,
     out: Outgoing,
     deadline: Option<Instant>,
     /// When the peer's last bytes came in.
@@ -230,6 +237,7 @@ impl Peer {
         let mut peer = Self {
             machine,
             session: dialled,
+            pipes: None,
             shared,
             ticket,
             out: Outgoing::default(),
@@ -269,6 +277,7 @@ impl Peer {
     ) -> Result<usize, End> {
         let room = self.room();
         let held_up = self.session.as_ref().is_some_and(Session::is_held_up);
+        let program = self.session.as_mut().and_then(Session::program);
         tokio::select! {
             () = at(self.deadline) => self.input(Input::Timeout).map(|()| 0),
             told = inbox.recv() => match told {
@@ -276,6 +285,7 @@ impl Peer {
                 None => Err(Ended::Told.into()),
             },
             () = self.shared.script.relieved(), if held_up => Ok(0),
+            () = pipes::ready(self.pipes.as_ref(), program) => Ok(0),
             written = writer.write(self.out.rest()), if !self.out.rest().is_empty() => {
                 let written = written?;
                 self.out.advance(written);
@@ -340,6 +350,19 @@ impl Peer {
                 None => Ok(()),
             },
             ToPeer::Linked => Ok(()),
+            ToPeer::Program(framing, pipes) => {
+                if let Some(session) = &mut self.session {
+                    session.serve(framing);
+                    self.pipes = Some(*pipes);
+                }
+                Ok(())
+            }
+            ToPeer::ProgramEnded(exit) => {
+                if let Some(session) = &mut self.session {
+                    session.exited(exit);
+                }
+                Ok(())
+            }
             ToPeer::End(why) => Err(why.into()),
         }
     }
@@ -377,12 +400,17 @@ impl Peer {
             return Ok(None);
         };
         session.forward(&self.shared.script);
+        pipes::pump(&mut self.pipes, session.program());
         // One that is to end does so, even if it has stopped reading.
-        if self.out.rest().len() < MAX_OUT || session.is_leaving() {
-            session.next(&self.shared.script)
-        } else {
-            Ok(None)
+        if self.out.rest().len() >= MAX_OUT && !session.is_leaving() {
+            return Ok(None);
         }
+        let next = session.next(&self.shared.script)?;
+        if next.is_none() {
+            // Such as that the program is over.
+            session.forward(&self.shared.script);
+        }
+        Ok(next)
     }
 
     /// Gives the machine one input and takes what comes out of it.
@@ -475,7 +503,11 @@ impl Peer {
         let Some(mut session) = self.session.take() else {
             return;
         };
+        let left = session.leave_program().zip(self.pipes.take());
         let mut more = session.end(&self.shared.script);
+        if let Some((program, pipes)) = left {
+            pipes.finish(program).await;
+        }
         while more {
             tokio::select! {
                 told = inbox.recv() => match told {

@@ -21,6 +21,7 @@ use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
 use super::machine::{Config, Rules};
+use super::pipes::Pipes;
 use super::session;
 use super::tally::Tally;
 use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
@@ -351,6 +352,17 @@ impl Hub {
                 for unproved in self.shared.peers.borrow().unproved.inboxes() {
                     let _ = unproved.try_send(ToPeer::End(Ended::Told));
                 }
+            }
+            ToFrameserver::Program { session, framing } => {
+                let mut fds = fds.into_iter();
+                let (Some(input), Some(output)) = (fds.next(), fds.next()) else {
+                    return Err(Gone::Rules);
+                };
+                let pipes = Box::new(Pipes::new(input, output)?);
+                self.tell(session, ToPeer::Program(framing, pipes));
+            }
+            ToFrameserver::ProgramEnded { session, exit } => {
+                self.tell(session, ToPeer::ProgramEnded(exit));
             }
             ToFrameserver::Relink => {
                 let data = fds.into_iter().next().ok_or(Gone::Rules)?;

@@ -9,7 +9,7 @@
 //!                     driver: a task per peer, socket ↔ machine of `wire`
 //!                     datagram: the same where there are no connections but datagrams
 //!                                      │
-//!                     session: segments, credit, what waits
+//!                     session: segments, credit, what waits; or pipes of a program in the script's place
 //! ```
 //!
 //! One process per listener, with one thread. It is locked down before it accepts anybody; it
@@ -24,6 +24,7 @@ mod driver;
 mod hub;
 mod link;
 mod machine;
+mod pipes;
 mod session;
 mod tally;
 

@@ -4,11 +4,14 @@
 //! No sockets and no clock, so that it can be tested by itself.
 
 mod dialects;
+mod program;
 mod segment;
+mod serve;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use dialects::Taken;
+pub(super) use program::Program;
 use segment::{Segment, UNKNOWN};
 
 use super::link::{Epoch, Outbox};
@@ -56,6 +59,8 @@ pub(super) struct Session {
     abandoned: bool,
     /// The backlog waits for room in the outbox, not for credit.
     held_up: bool,
+    /// What talks with the client in the script's place.
+    program: Option<Program>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +108,7 @@ impl Session {
             last_words: String::new(),
             finished: None,
             held_up: false,
+            program: None,
         }
     }
 
@@ -141,7 +147,7 @@ impl Session {
 
     /// Whether the client may say more: all it has said is on its way to the script.
     pub(super) fn is_caught_up(&self, script: &Outbox) -> bool {
-        self.backlog.is_empty() && script.epoch().is_some()
+        self.backlog.is_empty() && (script.epoch().is_some() || self.program.is_some())
     }
 
     /// Whether it waits for [`Outbox::relieved`].
@@ -266,7 +272,7 @@ impl Session {
                 Taken::Part => {}
             }
         }
-        Ok(None)
+        Ok(self.next_of_program().map(Next::Do))
     }
 
     /// The script closes a secondary segment.
@@ -318,6 +324,7 @@ impl Session {
     /// is.
     pub(super) fn forward(&mut self, script: &Outbox) {
         self.held_up = false;
+        self.feed();
         let Some(epoch) = script.epoch().filter(|_| self.stage != Stage::Undecided) else {
             return;
         };
@@ -326,6 +333,12 @@ impl Session {
         }
         let credit = link::credit(self.carries);
         while let Some(first) = self.backlog.front() {
+            if self.is_for_program(first) {
+                match self.feed() {
+                    true => continue,
+                    false => return,
+                }
+            }
             // A change of size costs no credit, so a client could go on for ever.
             if script.is_full() {
                 self.held_up = true;
@@ -404,9 +417,13 @@ impl Session {
             if let Some(picture) = known.picture {
                 script.push(picture.resized(segment));
             }
+            if channel == PRIMARY && self.program.is_some() {
+                script.push(ToScript::Served { segment });
+            }
         }
         let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
         if let Some(failed) = self.finished
+            && self.program.is_none()
             && passes_on(PRIMARY)
             && !self.backlog.iter().any(is_end)
         {
@@ -420,9 +437,9 @@ impl Session {
         // old script has had the beginning is lost with it.
         let mut cut = self.begun.take().is_some();
         self.backlog.retain(|message| match message {
-            ToScript::Event { segment, .. } | ToScript::Finished { segment, .. } => {
-                passes_on(segment.channel)
-            }
+            ToScript::Event { segment, .. }
+            | ToScript::Finished { segment, .. }
+            | ToScript::Exited { segment, .. } => passes_on(segment.channel),
             ToScript::Piece { segment, ends, .. } => {
                 let kept = !cut;
                 cut &= *ends != Ends::Message;
@@ -438,7 +455,8 @@ impl Session {
                 socket: zmtp::SocketType::Rep,
                 ..
             }
-        ) && !self.backlog.iter().any(waits);
+        ) && self.program.is_none()
+            && !self.backlog.iter().any(waits);
         // Before what the old script still wanted, and the primary one first.
         for &channel in blocked.iter().rev() {
             let close = FromScript::Close {
@@ -520,6 +538,8 @@ fn segment_of(message: &ToScript) -> SegmentId {
         }
         | ToScript::Credit { segment, .. }
         | ToScript::Terminated { segment, .. }
+        | ToScript::Served { segment }
+        | ToScript::Exited { segment, .. }
         | ToScript::Adopt { segment, .. } => *segment,
     }
 }

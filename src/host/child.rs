@@ -174,7 +174,7 @@ impl<Out: Serialize + 'static> Child<Out> {
 
 /// Logs what a child writes to standard error, as its own: few lines, none long. All of it is read,
 /// so that a child never waits for that.
-async fn log_errors(mut errors: impl AsyncRead + Unpin, role: String, pid: u32) {
+pub(super) async fn log_errors(mut errors: impl AsyncRead + Unpin, role: String, pid: u32) {
     let mut bytes = [0; 4096];
     let mut line = Vec::new();
     let (mut left, mut since) = (MAX_LINES, Instant::now());

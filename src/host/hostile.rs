@@ -128,6 +128,7 @@ impl World {
             unproved: Unproved::at_most(16),
             penalties: true,
             reach: Vec::new(),
+            permissions: Default::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),

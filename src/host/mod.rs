@@ -17,6 +17,8 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
+//! | `exec`, `launch` | which programs run that scripts have started |
+//! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
 //! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
@@ -28,20 +30,25 @@ mod child;
 mod clock;
 pub mod control;
 mod doorman;
+mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_script;
 mod hostkeys;
 mod interface;
 mod keyroom;
+pub mod launch;
 mod outbound;
 mod peers;
 mod probe;
 mod program;
 mod refusals;
 mod roll;
+mod script_keys;
 mod script_windows;
 mod scripts;
 mod sessions;
@@ -71,7 +78,7 @@ pub use program::{Program, ProgramError};
 use crate::ipc::Unproved;
 use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::frameserver::FromFrameserver;
-use crate::ipc::script::{ErrorMode, FromScript, Limits};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
@@ -107,6 +114,8 @@ pub struct Options {
     pub window: Duration,
     /// What scripts may connect to.
     pub reach: Vec<Reach>,
+    /// What else scripts may ask for.
+    pub permissions: Permissions,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
 }
@@ -212,6 +221,8 @@ struct Host {
     fronts: BTreeMap<FrontId, Front>,
     outbound: BTreeMap<FrontId, outbound::Outbound>,
     sessions: Roll,
+    programs: exec::Programs,
+    key_wishes: script_keys::Wishes,
     doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -269,6 +280,8 @@ impl Host {
             fronts: BTreeMap::new(),
             outbound: BTreeMap::new(),
             sessions: Roll::default(),
+            programs: exec::Programs::default(),
+            key_wishes: script_keys::Wishes::default(),
             doorman: Doorman::default(),
             blind: false,
             clock,
@@ -327,6 +340,7 @@ impl Host {
                 self.scripts.clear();
                 self.fronts.clear();
                 self.outbound.clear();
+                self.programs.clear();
             }
             Event::Stop => {
                 tracing::info!("ending");
@@ -349,6 +363,7 @@ impl Host {
             self.scripts.clear();
             self.fronts.clear();
             self.outbound.clear();
+            self.programs.clear();
         }
     }
 
@@ -360,9 +375,13 @@ impl Host {
         }
     }
 
-    /// All scripts have ended, and the frameservers have closed their peers' connections.
+    /// All scripts have ended, the frameservers have closed their peers' connections, and programs
+    /// have ended with these.
     fn is_done(&self) -> bool {
-        self.scripts.is_empty() && self.fronts.is_empty() && self.outbound.is_empty()
+        self.scripts.is_empty()
+            && self.fronts.is_empty()
+            && self.outbound.is_empty()
+            && self.programs.is_empty()
     }
 }
 

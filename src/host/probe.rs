@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::child::{Child, Did};
 use crate::ipc::frameserver::{FromFrameserver, Listen, Speaks, ToFrameserver};
-use crate::ipc::script::{ErrorMode, FromScript, Limits, Run, ToScript};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions, Run, ToScript};
 use crate::ipc::{Denied, Socket, Unproved, link};
 use crate::wire::a12::Role;
 use crate::{frameserver, script};
@@ -77,6 +77,7 @@ pub async fn probe_script() -> Result<Vec<Denied>, ProbeError> {
             errors: ErrorMode::Isolate,
             limits: Limits::default(),
             require_sandbox: false,
+            permissions: Permissions::default(),
         }));
         Ok(())
     };

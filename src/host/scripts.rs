@@ -43,6 +43,23 @@ impl Script {
         &self.sandbox
     }
 
+    /// One whose process a test plays.
+    #[cfg(test)]
+    pub(super) fn played(program: Program, child: Child<ToScript>) -> Self {
+        Self {
+            program,
+            child,
+            sandbox: Vec::new(),
+            restarts: VecDeque::new(),
+            exit: None,
+        }
+    }
+
+    /// Its process of the moment.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     pub(super) fn tell(&mut self, message: ToScript) {
         self.child.tell(message);
     }
@@ -87,6 +104,7 @@ impl Host {
             errors: self.options.errors,
             limits: self.options.limits,
             require_sandbox: self.options.require_sandbox,
+            permissions: self.options.permissions.clone(),
         };
         let events = self.events.clone();
         let child = Child::spawn(script::ROLE, move |did| {
@@ -123,6 +141,8 @@ impl Host {
             FromScript::CloseWindow { listener, window } => {
                 self.script_closes(id, listener, window);
             }
+            FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
             FromScript::Confined(sandbox) => {
@@ -179,7 +199,7 @@ impl Host {
         }
     }
 
-    fn script_name(&self, id: ScriptId) -> &str {
+    pub(super) fn script_name(&self, id: ScriptId) -> &str {
         self.scripts.get(&id).map_or("", Script::name)
     }
 

@@ -47,6 +47,7 @@ impl Host {
                 false => Stage::Ending(Farewell::Script),
             };
         }
+        self.exec_decided(id, accept);
         if let Some(front) = self.fronts.get_mut(&front) {
             front.undecided = front.undecided.saturating_sub(1);
             front.tell(ToFrameserver::Decision {
@@ -83,6 +84,7 @@ impl Host {
             Stage::Ending(why) => why,
             Stage::Undecided | Stage::Taken => why,
         };
+        self.programs.client_gone(id, why);
         let shown = session.key.map(tracing::field::display);
         tracing::info!(key = shown, session = id.0, "session ended");
         if let Some(key) = session.key {
@@ -123,7 +125,7 @@ impl Host {
     }
 
     /// Ends the sessions that these keys may not have any more.
-    fn judge(&mut self, entries: &[(PublicKey, Option<Entry>)]) {
+    pub(super) fn judge(&mut self, entries: &[(PublicKey, Option<Entry>)]) {
         let now = self.clock.now();
         for (key, entry) in entries {
             let dropped = self.sessions.judge(key, entry.as_ref(), now);

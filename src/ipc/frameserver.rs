@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity::{PublicKey, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, Denied, SessionId, Unproved};
+use super::{ConnectionId, Denied, Exit, Framing, SessionId, Unproved};
 use crate::wire::a12::{Role, SecretId, StageKeys};
 use crate::wire::{Answer, Ask, Refusal, Violation, curvecp, zmtp};
 
@@ -45,6 +45,21 @@ pub enum ToFrameserver {
     /// The script process is a new one. Its descriptor: the new data link. Every accepted session
     /// is announced on it.
     Relink,
+    /// A program talks with this session's peer from here on. Its descriptors: the pipe that it
+    /// reads from, and the one that it writes to; both non-blocking.
+    Program {
+        /// Which session.
+        session: SessionId,
+        /// How messages are told apart.
+        framing: Framing,
+    },
+    /// The program has ended; what it has written is in its pipe.
+    ProgramEnded {
+        /// Of which session.
+        session: SessionId,
+        /// How.
+        exit: Exit,
+    },
 }
 
 /// How to listen.

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, SegmentId};
+use super::{Carries, Exit, SegmentId};
 use crate::wire::a12::event::{External, Io, SegmentKind, Target};
 
 /// How many events of one segment may be under way in one direction: the length of Arcan's client
@@ -270,6 +270,19 @@ pub enum ToScript {
         guid: [u64; 2],
         /// What goes over it.
         carries: Carries,
+    },
+    /// To a new script process, after [`Adopt`](Self::Adopt): a program talks with this client.
+    Served {
+        /// On which segment.
+        segment: SegmentId,
+    },
+    /// The program that talked with the client has ended, and the client has what it said. What
+    /// else the client says is for the script again.
+    Exited {
+        /// On which segment.
+        segment: SegmentId,
+        /// How.
+        exit: Exit,
     },
 }
 

@@ -17,11 +17,13 @@ pub mod frameserver;
 pub(crate) mod fuzzing;
 pub mod link;
 mod listener;
+mod program;
 pub mod script;
 mod socket;
 mod unproved;
 
 pub use listener::Listener;
+pub use program::{Exec, Exit, Framing, MOST_PROGRAMS};
 pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_children};
 pub use unproved::{Unproved, UnprovedError};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, Denied, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
+use super::{Carries, Denied, Exec, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -76,6 +76,15 @@ pub enum ToScript {
         /// All of them, in the order in which they were opened.
         windows: Vec<WindowStatus>,
     },
+    /// What became of [`FromScript::Keys`]; more of a list follows, or nothing.
+    Keys {
+        /// The script's number for what it asked.
+        call: u32,
+        /// The next of the keys that were asked for, or why it was not done.
+        answer: Result<Vec<KeyStatus>, String>,
+        /// Another part follows.
+        more: bool,
+    },
     /// End: run the shutdown entry point, then exit.
     Stop,
 }
@@ -101,6 +110,33 @@ pub struct Run {
     pub limits: Limits,
     /// Refuse to run it unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
+    /// What it may ask of the host beyond what every script may.
+    pub permissions: Permissions,
+}
+
+/// What scripts may ask of the host because whoever runs it allows that; usually nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Permissions {
+    /// The programs that may be started, by their absolute paths.
+    pub programs: Vec<std::path::PathBuf>,
+    /// The names whose keys may be administered.
+    pub keys: Names,
+}
+
+/// Some names, or all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Names {
+    /// Those that there are, and those that there will be.
+    pub all: bool,
+    /// These.
+    pub some: Vec<Name>,
+}
+
+impl Names {
+    /// Whether this is one of them.
+    pub fn have(&self, name: &Name) -> bool {
+        self.all || self.some.contains(name)
+    }
 }
 
 /// What a script may use up.
@@ -199,9 +235,78 @@ pub struct WindowStatus {
     pub ends_ms: u64,
 }
 
+/// A key of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStatus {
+    /// The key.
+    pub key: PublicKey,
+    /// What people call it.
+    pub label: Option<String>,
+    /// `accepted`, `disabled`, `revoked` or `banned`.
+    pub standing: String,
+    /// From when on it is not accepted any more, wall clock, ms since 1970.
+    pub expires_ms: Option<u64>,
+    /// It is accepted for other names, too.
+    pub elsewhere: bool,
+}
+
+/// How many [`KeyWish`]es of a script may wait for their answers.
+pub const MOST_WISHES: usize = 64;
+
+/// What a script wants of the keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyWish {
+    /// Those that are accepted for a name, also if they are disabled or have expired.
+    List(Name),
+    /// Accept a key for a name.
+    Accept {
+        /// Whose.
+        key: PublicKey,
+        /// Where.
+        name: Name,
+        /// What to call it; `None` leaves an earlier label.
+        label: Option<String>,
+    },
+    /// Accept a key no longer.
+    Revoke {
+        /// Which.
+        key: PublicKey,
+        /// For this name alone; `None`: nowhere.
+        name: Option<Name>,
+    },
+    /// Let a key in never again.
+    Ban {
+        /// Which.
+        key: PublicKey,
+    },
+    /// Accept a key until then.
+    Expire {
+        /// Which.
+        key: PublicKey,
+        /// Wall clock, ms since 1970; `None`: for ever.
+        at_ms: Option<u64>,
+    },
+    /// Call a key something.
+    Label {
+        /// Which.
+        key: PublicKey,
+        /// What; `None`: nothing.
+        label: Option<String>,
+    },
+}
+
 /// What a script process says to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromScript {
+    /// Start a program for a client that the script has taken, or takes.
+    Exec(Exec),
+    /// Look keys up or change them, and answer with [`ToScript::Keys`].
+    Keys {
+        /// The script's number for it.
+        call: u32,
+        /// What is wanted.
+        wish: KeyWish,
+    },
     /// Make a listener.
     Listen(Listen),
     /// Make a connection, and make it again when it breaks.

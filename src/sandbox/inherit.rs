@@ -29,7 +29,9 @@ fn nothing(access: OFlags) -> io::Result<OwnedFd> {
 
 /// Closes what the host was started with and nobody has told it of: the host passes on what is not
 /// marked otherwise. Kernels before 5.9 cannot do it at once, and keep it.
-fn close_others() {
+///
+/// To be called before the process has opened anything.
+pub fn close_others() {
     let (first, last, flags) = (3_u32, u32::MAX, 0_u32);
     // SAFETY: nothing in this process owns a descriptor above the standard three yet.
     #[expect(unsafe_code, reason = "descriptors are closed that nobody owns")]

@@ -20,7 +20,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::ipc::Denied;
 use actions::ACTIONS;
 use filter::Calls;
-pub use inherit::{inherit, silence};
+pub use inherit::{close_others, inherit, silence};
 pub use policy::Policy;
 
 /// A process that is being locked down, for ever.

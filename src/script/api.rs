@@ -3,7 +3,9 @@
 //!
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
+mod administer;
 mod constants;
+mod exec;
 mod flags;
 mod input;
 mod json;
@@ -24,7 +26,7 @@ use std::rc::Rc;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 pub(super) use constants::CONSTANTS;
-pub use reference::{reference, stubs};
+pub use reference::{Page, reference, stubs};
 
 use super::core::Core;
 use super::errors::Fault;
@@ -33,7 +35,7 @@ use crate::ipc::script::ErrorMode;
 
 /// One function of the API.
 pub(super) struct Entry {
-    /// Its global name, or `table.name`.
+    /// Its global name, or `table.name`, or `table.table.name`.
     pub(super) name: &'static str,
     /// The ways to call it; the first one that fits is taken.
     pub(super) forms: &'static [Form],
@@ -202,6 +204,8 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         messages::ENTRIES,
         streams::ENTRIES,
         tasks::ENTRIES,
+        exec::ENTRIES,
+        administer::ENTRIES,
         flags::ENTRIES,
         input::ENTRIES,
         keys::ENTRIES,
@@ -212,6 +216,12 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// The names of all functions.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    entries().map(|entry| entry.name)
 }
 
 /// A call whose arguments fit one of the forms.
@@ -308,19 +318,19 @@ pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Table> {
             inner.raw_set(entry.name, function)?;
             continue;
         }
-        let mut table = globals.clone();
-        let mut names = entry.name.split('.').peekable();
-        while let Some(name) = names.next() {
-            if names.peek().is_none() {
-                table.raw_set(name, &function)?;
-            } else if let Some(known) = table.raw_get::<Option<Table>>(name)? {
-                table = known;
-            } else {
-                let new = lua.create_table()?;
-                table.raw_set(name, &new)?;
-                table = new;
-            }
+        let (tables, name) = entry.name.rsplit_once('.').unwrap_or(("", entry.name));
+        let mut place = globals.clone();
+        for table in tables.split('.').filter(|table| !table.is_empty()) {
+            place = match place.raw_get::<Option<Table>>(table)? {
+                Some(table) => table,
+                None => {
+                    let new = lua.create_table()?;
+                    place.raw_set(table, &new)?;
+                    new
+                }
+            };
         }
+        place.raw_set(name, function)?;
     }
     let json = globals
         .raw_get::<Table>("moonport")?

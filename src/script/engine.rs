@@ -382,6 +382,7 @@ impl Engine {
             None => {}
         }
         let last = matches!(entry.status, Status::Terminated(_));
+        let answered = matches!(entry.status, Status::Keys(_));
         if last {
             self.core.world.borrow_mut().bury(vid);
         }
@@ -412,8 +413,11 @@ impl Engine {
         if matches!(entry.status, Status::Preroll(_)) {
             world.prerolled(vid);
         }
+        if answered {
+            world.answered(vid);
+        }
         drop(world);
-        for vid in denied.into_iter().chain(last.then_some(vid)) {
+        for vid in denied.into_iter().chain((last || answered).then_some(vid)) {
             // Removing a key from a table cannot fail.
             let _ = self.core.forget(vid);
         }

@@ -35,7 +35,7 @@ mod tests;
 
 use std::process::ExitCode;
 
-pub use api::{reference, stubs};
+pub use api::{Page, reference, stubs};
 pub use core::Console;
 pub use engine::Engine;
 pub use world::Outbox;

@@ -67,6 +67,7 @@ mod tests {
             errors: ErrorMode::Isolate,
             limits: Limits::default(),
             require_sandbox: false,
+            permissions: crate::ipc::script::Permissions::default(),
         };
         assert_eq!(readable(&run("bots/bot.lua")), at("bots"));
         assert_eq!(readable(&run("bot.lua")), at("bot.lua"));

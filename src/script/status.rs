@@ -13,8 +13,8 @@ pub(super) use row::window_id;
 use std::fmt::Write;
 
 use super::world::Whole;
-use crate::ipc::Carries;
-use crate::ipc::script::{Request, WindowEvent};
+use crate::ipc::script::{KeyStatus, Request, WindowEvent};
+use crate::ipc::{Carries, Exit};
 use crate::wire::a12::event::{External, SegmentKind};
 
 /// What a callback is told.
@@ -64,6 +64,10 @@ pub(super) enum Status {
     Eof { failed: bool },
     /// What could not be written can be now.
     Drain,
+    /// The program that talked with the client has ended.
+    Exited(Exit),
+    /// What became of what was asked of the keys.
+    Keys(Result<Vec<KeyStatus>, String>),
     /// What the client says.
     Said {
         event: External,

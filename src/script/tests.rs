@@ -9,7 +9,7 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 
 use super::{Console, Engine};
 use crate::ipc::ListenerId;
-use crate::ipc::script::{ErrorMode, FromScript, Limits, Run};
+use crate::ipc::script::{ErrorMode, FromScript, Limits, Names, Permissions, Run};
 
 /// Keeps what a script prints and what is reported about it.
 #[derive(Clone, Default)]
@@ -80,7 +80,7 @@ impl Stage {
         }
         let run = Run {
             program: files.join(text(option("program")).unwrap_or_else(|| "show.lua".into())),
-            appl: "show".into(),
+            appl: text(option("appl")).unwrap_or_else(|| "show".into()),
             directory,
             arguments: vec!["one".into(), "two".into()],
             state: folder.path().join("state"),
@@ -92,6 +92,13 @@ impl Stage {
             },
             limits,
             require_sandbox: false,
+            permissions: Permissions {
+                programs: vec!["/bin/cat".into()],
+                keys: Names {
+                    all: false,
+                    some: vec![identity::Name::parse("demo").unwrap()],
+                },
+            },
         };
         let now = Instant::now();
         let tape = Tape::default();
@@ -208,24 +215,8 @@ fn only(file: &str, name: &str) {
 }
 
 fn tests(file: &str, wanted: impl Fn(&str) -> bool) -> usize {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/tests");
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let lua = Lua::new();
-    let stage = lua
-        .create_function(|_, (source, options): (String, Option<Table>)| {
-            Ok(Stage::new(&source, options.as_ref()))
-        })
-        .unwrap();
-    lua.globals().raw_set("raw_stage", stage).unwrap();
-    lua.load(read("stage.lua"))
-        .set_name("@stage.lua")
-        .exec()
-        .unwrap();
-    let tests: Table = lua
-        .load(read(file))
-        .set_name(format!("@{file}"))
-        .eval()
-        .unwrap();
+    let tests: Table = load(&lua, file);
     let mut failed = Vec::new();
     let mut ran = 0;
     for pair in tests.pairs::<String, mlua::Function>() {
@@ -240,6 +231,47 @@ fn tests(file: &str, wanted: impl Fn(&str) -> bool) -> usize {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     ran
+}
+
+/// What a file of tests gives, in a VM that has stages.
+fn load<T: mlua::FromLuaMulti>(lua: &Lua, file: &str) -> T {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/tests");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let stage = lua
+        .create_function(|_, (source, options): (String, Option<Table>)| {
+            Ok(Stage::new(&source, options.as_ref()))
+        })
+        .unwrap();
+    lua.globals().raw_set("raw_stage", stage).unwrap();
+    lua.load(read("stage.lua"))
+        .set_name("@stage.lua")
+        .exec()
+        .unwrap();
+    lua.load(read(file))
+        .set_name(format!("@{file}"))
+        .eval()
+        .unwrap()
+}
+
+/// Every function of the API has an example that calls it and prints what it says.
+#[test]
+fn examples_of_the_api_do_what_they_say() {
+    let lua = Lua::new();
+    let run: mlua::Function = load(&lua, "examples.lua");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples-of-api");
+    let mut wrong = Vec::new();
+    for name in super::api::names().chain(["entry_points"]) {
+        let file = folder.join(name).with_added_extension("lua");
+        let ran = match std::fs::read_to_string(&file) {
+            Ok(source) => run.call::<()>((name, source)).map_err(|e| e.to_string()),
+            Err(_) => Err("there is no example".to_owned()),
+        };
+        wrong.extend(
+            ran.err()
+                .map(|error| format!("{}: {error}", file.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
@@ -265,6 +297,11 @@ fn listen() {
 #[test]
 fn windows() {
     run("windows.lua");
+}
+
+#[test]
+fn exec() {
+    run("exec.lua");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::picture::Picture;
 use super::status::Status;
 use super::world::{Joined, Reader};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, PIECE};
+use crate::ipc::script::KeyStatus;
 use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::wire::a12::event::{Io, SegmentKind, Target};
 
@@ -49,6 +50,13 @@ pub(super) enum Object {
     Listener(Listener),
     /// A window or stream of a client.
     Segment(Box<Segment>),
+    /// What was asked of the host; its answer is told as to a vid.
+    Call {
+        /// What to call it.
+        label: String,
+        /// What has come of the answer.
+        keys: Vec<KeyStatus>,
+    },
     /// What is left of either after `terminated`.
     Dead {
         /// The segment it belonged to.
@@ -106,6 +114,8 @@ pub(super) struct Segment {
     pub(super) reader: Option<Reader>,
     /// Its stream is complete.
     pub(super) finished: bool,
+    /// A program talks with it.
+    pub(super) served: bool,
     /// What goes to the client.
     pub(super) out: Outgoing,
     /// What the client's events cost that have come and are not dispatched.

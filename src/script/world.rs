@@ -7,6 +7,7 @@ mod inbound;
 mod inbox;
 mod joined;
 mod listeners;
+mod permitted;
 mod queue;
 mod requests;
 mod segments;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use inbox::Inbox;
 pub(super) use inbox::Over;
 pub(super) use joined::{Joined, MAX_WHOLE, Whole};
+pub(super) use permitted::NoProgram;
 pub(super) use requests::{Ask, NotNow};
 pub(super) use streams::{Reader, Want};
 
@@ -96,6 +98,8 @@ pub(super) enum Unsent {
     NoMessages,
     /// Our stream has been finished.
     Finished,
+    /// A program writes it.
+    Served,
     /// Our socket does not send.
     OneWay(SocketType),
     /// It has too many bytes.
@@ -137,6 +141,8 @@ pub(super) struct World {
     inboxes: HashMap<Vid, Inbox>,
     pending: Option<requests::Pending>,
     adopting: Vec<Adoption>,
+    /// Calls that the host has not answered.
+    wishes: BTreeSet<Vid>,
     /// The sessions that the host knows of on links that were there before this process.
     survivors: BTreeMap<ListenerId, BTreeSet<SessionId>>,
     /// Subsegments whose parent has died; they follow at the next tick.
@@ -167,6 +173,7 @@ impl World {
             inboxes: HashMap::new(),
             pending: None,
             adopting: Vec::new(),
+            wishes: BTreeSet::new(),
             survivors: BTreeMap::new(),
             orphans: Vec::new(),
             owed: BTreeMap::new(),
@@ -201,6 +208,7 @@ impl World {
                 format!("listener \"{}\" ({})", listener.name, listener.place)
             }
             Some(Object::Segment(segment)) => segment.label.clone(),
+            Some(Object::Call { label, .. }) => label.clone(),
             Some(Object::Dead { label, .. }) => format!("{label}, which has ended"),
             None => format!("vid {}", vid.number()),
         }

@@ -1,20 +1,61 @@
 //! The documents: what they point at is there, and what they tell people to type works.
 
 use std::fs;
-use std::net::TcpListener;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::examples::example;
 use crate::host::{Moonport, Place, moonport};
+use crate::key::{ANNA, BERT};
 use crate::process::Process;
 use crate::repository::{File, files, root};
 
 /// A fenced block of a document.
 struct Block<'a> {
-    /// What stands behind the fence: a language, and perhaps `run`.
+    /// What stands behind the fence: a language, and perhaps how it is run.
     info: &'a str,
     text: String,
     place: String,
+    /// What `<!-- not run: … -->` right before it says.
+    excuse: Option<&'a str>,
+}
+
+/// How tests treat a block; CONTRIBUTING.md has the same for people.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind<'a> {
+    /// In an empty folder.
+    Shell,
+    /// Beside a host that runs the script of this name.
+    Admin(&'a str),
+    /// As a script of this name.
+    Script(&'a str),
+    /// Compared with the example of this function, which the script engine's tests run.
+    Example(&'a str),
+    /// Each line is read.
+    Json,
+    /// Nothing that could be run.
+    Shown,
+    /// Says why not.
+    Excused,
+}
+
+impl<'a> Block<'a> {
+    fn kind(&self) -> Option<Kind<'a>> {
+        let words: Vec<_> = self.info.split(' ').collect();
+        let kind = match *words {
+            ["sh", "run"] => Kind::Shell,
+            ["sh", "host", name] => Kind::Admin(name),
+            ["lua", "run", name] => Kind::Script(name),
+            ["lua", "example", name] => Kind::Example(name),
+            ["json"] => Kind::Json,
+            ["text"] => Kind::Shown,
+            _ => return self.excuse.map(|_| Kind::Excused),
+        };
+        // Who says that a block is not run must not have it run.
+        self.excuse.is_none().then_some(kind)
+    }
 }
 
 #[test]
@@ -45,6 +86,25 @@ fn links_lead_somewhere() {
 fn the_changelog_has_a_place_for_what_comes() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
     assert!(changelog.contains("\n## [Unreleased]\n"));
+    // Those of Keep a Changelog, in its order, each once in a version.
+    let heads = [
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    ];
+    for version in changelog.split("\n## ").skip(1) {
+        let found = version.lines().filter_map(|line| line.strip_prefix("### "));
+        let places: Vec<_> = found
+            .map(|head| heads.iter().position(|other| *other == head))
+            .collect();
+        assert!(
+            places.is_sorted_by(|a, b| a.is_some() && a < b),
+            "{version}"
+        );
+    }
 }
 
 #[test]
@@ -103,68 +163,185 @@ fn commands_in_documents_exist() {
     }
 }
 
+/// Whoever writes a block says how it is run, or why it is not.
+#[test]
+fn every_block_is_run_or_says_why_not() {
+    let mut silent = Vec::new();
+    for file in documents() {
+        let blocks = blocks(&file.path, &file.text);
+        let blocks = blocks.iter().filter(|block| block.kind().is_none());
+        silent.extend(blocks.map(|block| format!("{}: ```{}", block.place, block.info)));
+    }
+    assert!(
+        silent.is_empty(),
+        "\n{}\n\nBlocks are run as `sh run`, `sh host NAME`, `lua run NAME` or `lua example NAME`; `json` is read, \
+         `text` is shown. Before any other stands `<!-- not run: WHY -->`; see CONTRIBUTING.md.\n",
+        silent.join("\n")
+    );
+}
+
 /// ` ```lua run NAME `: comes up under this name, and ends in order.
 #[test]
 fn scripts_in_documents_run() {
     for file in documents() {
         for block in blocks(&file.path, &file.text) {
-            let Some(name) = block.info.strip_prefix("lua run ") else {
-                continue;
-            };
-            let moonport = Moonport::new();
-            let Place { address, port, .. } = moonport.place();
-            let ports = ["6680", "5555"];
-            let theirs = ports.into_iter().find(|port| block.text.contains(port));
-            let theirs = theirs.filter(|_| block.text.contains("127.0.0.1"));
-            let Some(theirs) = theirs else {
-                panic!("{}: no listener on 127.0.0.1 and {ports:?}", block.place);
-            };
-            let script = block.text.replace("127.0.0.1", &address.to_string());
-            let script = script.replace(theirs, &port.to_string());
-            moonport.script(name, &script).start().stop();
+            if let Some(Kind::Script(name)) = block.kind() {
+                host_of(name, &block).start().stop();
+            }
         }
     }
 }
 
-/// Every example takes a port of this machine as its first word, so that it can be tried.
+/// ` ```lua example NAME `: what is read is what is run.
 #[test]
-fn examples_come_up_and_end_in_order() {
-    for file in files("examples", &[".lua"]) {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port().to_string();
-        drop(free);
-        let moonport = Moonport::new().file(root().join(&file.path)).word(&port);
-        moonport.start().stop();
+fn examples_of_the_api_in_documents_are_those_that_are_run() {
+    for file in documents() {
+        for block in blocks(&file.path, &file.text) {
+            if let Some(Kind::Example(name)) = block.kind() {
+                let path = root().join(format!("docs/examples-of-api/{name}.lua"));
+                let text = fs::read_to_string(path).unwrap();
+                assert_eq!(block.text, text.trim_end(), "{}", block.place);
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_of_json_in_documents_are_json() {
+    for file in documents() {
+        for block in blocks(&file.path, &file.text) {
+            if block.kind() == Some(Kind::Json) {
+                for line in block.text.lines() {
+                    let read = serde_json::from_str::<serde_json::Value>(line);
+                    assert!(read.is_ok(), "{}: {line}", block.place);
+                }
+            }
+        }
     }
 }
 
 /// ` ```sh run `: every line succeeds, in an empty folder.
 #[test]
 fn shell_blocks_in_documents_run() {
+    let mut failed = Vec::new();
     for file in documents() {
-        let blocks = blocks(&file.path, &file.text);
-        for block in blocks.iter().filter(|block| block.info == "sh run") {
-            let place = Place::new();
-            let binary = Path::new(env!("CARGO_BIN_EXE_moonport")).parent().unwrap();
-            let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-            let mut shell = Command::new("sh");
-            shell.args(["-euc", &block.text]).env("PATH", path);
-            shell
-                .env("XDG_STATE_HOME", place.state())
-                .current_dir(place.folder());
-            let ended = Process::start(&mut shell).wait();
-            assert_eq!(ended.code, 0, "{}:\n{}", block.place, ended.text());
+        for block in blocks(&file.path, &file.text) {
+            if block.kind() == Some(Kind::Shell) {
+                failed.extend(shell(&block, &block.text, &Place::new()));
+            }
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-fn documents() -> Vec<File> {
+/// ` ```sh host NAME `: every line succeeds beside a host that runs this script, of the same document
+/// or of `examples/`. The keys of `laptop` and `phone` are accepted for the name; KEY and HOSTKEY are the
+/// laptop's and the host's.
+#[test]
+fn shell_blocks_for_admins_run_beside_a_host() {
+    let mut failed = Vec::new();
+    for file in documents() {
+        let blocks = blocks(&file.path, &file.text);
+        for block in &blocks {
+            let Some(Kind::Admin(name)) = block.kind() else {
+                continue;
+            };
+            let script = blocks
+                .iter()
+                .find(|other| other.kind() == Some(Kind::Script(name)));
+            let host = match script {
+                Some(script) => host_of(name, script),
+                None => example(name),
+            };
+            let host = host.start();
+            for (who, label) in [(ANNA, "laptop"), (BERT, "phone")] {
+                let key = who.public().to_string();
+                host.admin(["key", "accept", &key, "--scope", name, "--label", label]);
+            }
+            let place = host.place();
+            let text = words(&block.text, |word| match word {
+                "KEY" => ANNA.public().to_string(),
+                "HOSTKEY" => place.host_key(),
+                other => other.to_owned(),
+            });
+            let text = text.replace("127.0.0.1", &place.at());
+            failed.extend(shell(block, &text, place));
+            host.stop();
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+/// A host for a script in a document, at an address and port of its own.
+#[track_caller]
+fn host_of(name: &str, block: &Block<'_>) -> Moonport {
+    let moonport = Moonport::new();
+    let Place { address, port, .. } = moonport.place();
+    let ports = ["6680", "5555", "10000"];
+    let theirs = ports.into_iter().find(|port| block.text.contains(port));
+    let theirs = theirs.filter(|_| block.text.contains("127.0.0.1"));
+    let Some(theirs) = theirs else {
+        panic!("{}: no listener on 127.0.0.1 and {ports:?}", block.place);
+    };
+    let script = block.text.replace("127.0.0.1", &address.to_string());
+    let script = script.replace(theirs, &port.to_string());
+    moonport.script(name, &script)
+}
+
+/// Runs lines of a block, where `moonport` uses the state of this place; says how that failed.
+fn shell(block: &Block<'_>, text: &str, place: &Place) -> Option<String> {
+    let folder = place.folder().join("shell");
+    let tools = place.folder().join("tools");
+    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&tools).unwrap();
+    let state = place.state();
+    let program = env!("CARGO_BIN_EXE_moonport");
+    let moonport = tools.join("moonport");
+    // A block that says another place plays another machine.
+    let script = format!(
+        "#!/bin/sh\n[ -n \"${{XDG_STATE_HOME:-}}\" ] || set -- --state-dir '{}' \"$@\"\nexec '{program}' \"$@\"\n",
+        state.display()
+    );
+    fs::write(&moonport, script).unwrap();
+    fs::set_permissions(&moonport, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", text]).env("PATH", path);
+    shell.env("HOME", place.folder()).current_dir(folder);
+    shell.env_remove("XDG_STATE_HOME");
+    let mut shell = Process::start(&mut shell);
+    shell.close_input();
+    let ended = shell.wait();
+    (ended.code != 0).then(|| {
+        format!(
+            "{}: exit code {}:\n{}",
+            block.place,
+            ended.code,
+            ended.text()
+        )
+    })
+}
+
+/// A text with some of its words replaced.
+fn words(text: &str, word: impl Fn(&str) -> String) -> String {
+    let between = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let mut out = String::new();
+    for piece in text.split_inclusive(between) {
+        let bare = piece.trim_end_matches(between);
+        out.push_str(&word(bare));
+        out.push_str(&piece[bare.len()..]);
+    }
+    out
+}
+
+pub(crate) fn documents() -> Vec<File> {
     files("", &[".md"])
 }
 
 /// The fenced blocks of a document.
 fn blocks<'a>(path: &str, text: &'a str) -> Vec<Block<'a>> {
     let mut blocks = Vec::new();
+    let mut excuse = None;
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
         if let Some(info) = line.trim_start().strip_prefix("```") {
@@ -175,7 +352,12 @@ fn blocks<'a>(path: &str, text: &'a str) -> Vec<Block<'a>> {
                 info: info.trim(),
                 text: inner.join("\n"),
                 place,
+                excuse: excuse.take(),
             });
+        } else if !line.trim().is_empty() {
+            let why = line.trim().strip_prefix("<!-- not run: ");
+            let why = why.and_then(|why| why.strip_suffix(" -->"));
+            excuse = why.filter(|why| !why.is_empty());
         }
     }
     blocks
@@ -233,7 +415,7 @@ fn help(command: &[&str]) -> Option<String> {
 }
 
 /// The targets of `[text](target)`, outside of fences, with their lines.
-fn links(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn links(text: &str) -> Vec<(usize, &str)> {
     let mut fenced = false;
     let mut found = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {

@@ -303,6 +303,8 @@ impl Host {
             port: place.port,
             secret: None,
             server_key: None,
+            to: None,
+            title: None,
         }
     }
 
@@ -337,6 +339,9 @@ pub(crate) struct Client<'a> {
     secret: Option<String>,
     /// The host's key that it knows; else it is told the current one.
     server_key: Option<String>,
+    /// Somewhere else than where the first script should listen.
+    to: Option<String>,
+    title: Option<String>,
 }
 
 impl Client<'_> {
@@ -350,9 +355,21 @@ impl Client<'_> {
         self
     }
 
+    /// What it calls itself.
+    pub(crate) fn named(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
+        self
+    }
+
     /// Another port than the first script's.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Another address, with its port.
+    pub(crate) fn to(mut self, to: &str) -> Self {
+        self.to = Some(to.to_owned());
         self
     }
 
@@ -361,7 +378,7 @@ impl Client<'_> {
         let name = self.who.0;
         let own = BASE64.encode(&self.who.private());
         let own = self.place.file(&format!("{name}.identity"), &own);
-        let to = format!("{address}:{}", self.port);
+        let to = self.to.unwrap_or(format!("{address}:{}", self.port));
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);
@@ -370,6 +387,9 @@ impl Client<'_> {
         if let Some(secret) = &self.secret {
             let file = self.place.file(&format!("{name}.secret"), secret);
             command.args(["--secret-file", &file]);
+        }
+        if let Some(title) = &self.title {
+            command.args(["--name", title]);
         }
         Process::start(&mut command)
     }

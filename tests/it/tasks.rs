@@ -1,8 +1,9 @@
 //! Scripts of tasks, with real clients.
 
+use crate::examples::example;
 use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, EVE};
-use crate::repository::root;
+
 
 /// Repeats what is said; a task for the listener, and one for each client.
 const ECHO: &str = r#"
@@ -116,14 +117,7 @@ fn i4_an_error_in_a_task_before_it_waits_lets_nobody_in() {
 
 #[test]
 fn a_job_is_given_to_one_worker_and_to_another_one_when_that_one_leaves() {
-    let moonport = Moonport::new();
-    let place = moonport.place();
-    let example = root().join("examples/jobs.lua");
-    let script = std::fs::read_to_string(example).unwrap();
-    let script = script
-        .replace("\"127.0.0.1\"", &format!("\"{}\"", place.address))
-        .replace("6680", &place.port.to_string());
-    let host = moonport.script("jobs", &script).start();
+    let host = example("jobs").start();
     for who in [ANNA, BERT, EVE] {
         host.key_accept("jobs", who);
     }

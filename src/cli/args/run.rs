@@ -1,15 +1,18 @@
 //! `moonport run`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use identity::Name;
+use keystore::Scope;
 
 use super::PassphraseSource;
 use crate::cli::duration;
 use crate::host::Reach;
 use crate::ipc::Unproved;
-use crate::ipc::script::ErrorMode;
+use crate::ipc::script::{ErrorMode, Names, Permissions};
 
 /// Run scripts, each in a process of its own, until all have ended.
 ///
@@ -53,6 +56,13 @@ pub(in crate::cli) struct Run {
     /// them by the host key with the tag `client`, which is made if it is not there
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(in crate::cli) allow_connect: Vec<Reach>,
+    /// A program that scripts may start for their clients (moonport.exec), by its absolute path. It
+    /// runs as whoever runs this, outside of the scripts' sandbox
+    #[arg(long, value_name = "PROGRAM", value_parser = program, value_hint = clap::ValueHint::ExecutablePath)]
+    pub(in crate::cli) allow_exec: Vec<PathBuf>,
+    /// A name whose keys scripts may list, accept, revoke and ban (moonport.keys); * is all names
+    #[arg(long, value_name = "NAME", value_parser = scope)]
+    pub(in crate::cli) allow_keys: Vec<Scope>,
     #[command(flatten)]
     pub(in crate::cli) passphrase: PassphraseSource,
 }
@@ -90,6 +100,46 @@ impl From<Errors> for ErrorMode {
             Errors::Classic => Self::Classic,
             Errors::Strict => Self::Strict,
         }
+    }
+}
+
+impl Run {
+    /// What scripts may ask for.
+    pub(in crate::cli) fn permissions(&self) -> Permissions {
+        let names = self.allow_keys.iter().filter_map(|scope| match scope {
+            Scope::Any => None,
+            Scope::Name(name) => Some(name.clone()),
+        });
+        Permissions {
+            programs: self.allow_exec.clone(),
+            keys: Names {
+                all: self.allow_keys.contains(&Scope::Any),
+                some: names.collect(),
+            },
+        }
+    }
+}
+
+/// Reads a program, which has to be there.
+fn program(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err("a program is given by its absolute path: /usr/bin/cat".to_owned());
+    }
+    let found = path.metadata().map_err(|error| error.to_string())?;
+    match found.is_file() && found.permissions().mode() & 0o111 != 0 {
+        true => Ok(path),
+        false => Err("this is no program".to_owned()),
+    }
+}
+
+/// Reads a name, or `*`.
+fn scope(text: &str) -> Result<Scope, String> {
+    match text {
+        "*" => Ok(Scope::Any),
+        name => Name::parse(name)
+            .map(Scope::Name)
+            .map_err(|error| error.to_string()),
     }
 }
 

@@ -28,8 +28,8 @@ pub(in crate::cli) struct Open {
     /// Make up a secret that nobody can guess; the default
     #[arg(long, conflicts_with = "SecretSource")]
     pub(in crate::cli) generate: bool,
-    /// Let in whoever comes by a protocol whose clients have no field for a secret, as ZeroMQ's, and
-    /// nobody by others
+    /// Let in whoever comes by a protocol whose clients have no field for a secret, those of
+    /// ZeroMQ and CurveCP, and nobody by others
     #[arg(long, conflicts_with_all = ["SecretSource", "generate", "host", "qr"])]
     pub(in crate::cli) without_secret: bool,
     #[command(flatten)]

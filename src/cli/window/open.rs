@@ -191,7 +191,7 @@ async fn open_to_all(open: Open, admin: &mut Admin, out: &Output) -> Result<(), 
     }
     let window = admin.open_window(wished).await?;
     tell(format_args!(
-        "moonport: whoever comes by zmtp now gets in at {}, and is known from then on: the next {count_text}, \
+        "moonport: whoever comes by zmtp or curvecp now gets in at {}, and is known from then on: the next {count_text}, \
          whoever's they are",
         window.name
     ));

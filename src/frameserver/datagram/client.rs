@@ -11,6 +11,7 @@ use super::{Accepted, CREDIT, Channel, Datagram, LINGERING, Place, ROOM};
 use crate::frameserver::driver::{self, Ticket, ToPeer, at, now};
 use crate::frameserver::hub::{PORTION, Shared};
 use crate::frameserver::machine::{self, Command};
+use crate::frameserver::pipes::{self, Pipes};
 use crate::frameserver::session::{Next, Overrun, Session};
 use crate::ipc::frameserver::Ended;
 use crate::ipc::{Carries, SessionId};
@@ -31,6 +32,8 @@ pub(super) struct Client {
     datagrams: Receiver<Datagram>,
     connection: Connection,
     session: Session,
+    /// Those of a program in its script's place.
+    pipes: Option<Pipes>,
     /// The script has taken it; until then it is sent nothing.
     taken: bool,
     out: Written,
@@ -95,6 +98,7 @@ impl Client {
             channel,
             datagrams,
             connection,
+            pipes: None,
             taken: false,
             out: Written::default(),
             finish: None,
@@ -116,6 +120,7 @@ impl Client {
         }
         ticket.tell(why);
         let is_complete = self.is_complete();
+        let left = self.session.leave_program().zip(self.pipes.take());
         let mut more = self.session.end(&self.shared.script);
         if is_complete {
             let gate = &self.place.gate;
@@ -129,6 +134,9 @@ impl Client {
             }
         } else {
             drop((self.place, self.channel, self.datagrams));
+        }
+        if let Some((program, pipes)) = left {
+            pipes.finish(program).await;
         }
         let (mut session, script) = (self.session, &self.shared.script);
         while more {
@@ -163,12 +171,14 @@ impl Client {
     /// Waits for one thing and takes it.
     async fn step(&mut self, inbox: &mut Receiver<ToPeer>) -> Result<(), End> {
         let held_up = self.session.is_held_up();
+        let pipes = self.pipes.as_ref().filter(|_| self.taken);
         tokio::select! {
             told = inbox.recv() => match told {
                 Some(told) => self.told(told)?,
                 None => return Err(Ended::Told.into()),
             },
             () = self.shared.script.relieved(), if held_up => {}
+            () = pipes::ready(pipes, self.session.program()) => {}
             () = arrival(&self.channel, &mut self.datagrams, &mut self.connection) => {}
             () = departure(&self.channel, &mut self.unsent), if self.unsent.is_some() => {}
             () = at(self.deadline) => {}
@@ -188,6 +198,11 @@ impl Client {
                 self.session.accept(&self.shared.script);
             }
             ToPeer::Script(epoch, message) => self.session.said(epoch, *message)?,
+            ToPeer::Program(framing, pipes) => {
+                self.session.serve(framing);
+                self.pipes = Some(*pipes);
+            }
+            ToPeer::ProgramEnded(exit) => self.session.exited(exit),
             ToPeer::End(why) => return Err(why.into()),
             ToPeer::Linked | ToPeer::Answer(_) | ToPeer::Session(..) => {}
         }
@@ -202,6 +217,7 @@ impl Client {
         let mut spent = 0;
         loop {
             self.session.forward(&self.shared.script);
+            pipes::pump(&mut self.pipes, self.session.program());
             self.obey()?;
             self.write();
             if self.credit == 0 && self.session.is_caught_up(&self.shared.script) {

@@ -99,6 +99,7 @@ impl Session {
         if let External::Register { title, kind, guid } = &event {
             known.title.clone_from(title);
             known.kind = *kind;
+            known.registered = true;
             known.guid = *guid;
         }
         let segment = self.segment(channel);

@@ -9,6 +9,8 @@ use crate::wire::a12::event::SegmentKind;
 pub(super) struct Segment {
     /// What it registered as.
     pub(super) kind: SegmentKind,
+    /// It has said what it is.
+    pub(super) registered: bool,
     pub(super) title: String,
     pub(super) guid: [u64; 2],
     pub(super) picture: Option<Picture>,
@@ -26,6 +28,7 @@ impl Segment {
     pub(super) fn new(kind: SegmentKind) -> Self {
         Self {
             kind,
+            registered: false,
             title: String::new(),
             guid: [0; 2],
             picture: None,

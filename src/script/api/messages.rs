@@ -301,6 +301,7 @@ pub(super) fn send(call: &Call<'_>) -> Result<MultiValue, Fault> {
         Err(Unsent::NoMessages) => Err(Fault::plain("this client takes no messages of parts")
             .hint("message_target sends it text, moonport.write bytes of a stream")),
         Err(Unsent::Finished) => Err(streams::finished()),
+        Err(Unsent::Served) => Err(streams::served()),
         Err(Unsent::OneWay(socket)) => Err(Fault::plain(format!(
             "a socket of type {socket} does not send"
         ))),

@@ -322,8 +322,11 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
             (secret, Some((count, seconds, None)))
         }
         (_, Some((_, _, _, true))) => {
-            return Err(Fault::plain("without_secret does not go with a secret")
-                .hint("it is for protocols whose clients have no field for one, as zmtp"));
+            return Err(
+                Fault::plain("without_secret does not go with a secret").hint(
+                    "it is for protocols whose clients have no field for one, as zmtp and curvecp",
+                ),
+            );
         }
         (secret, Some((count, seconds, Some(own), false))) => {
             (secret, Some((count, seconds, Some(own))))

@@ -222,7 +222,7 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
         .hint("a client is the vid that accept_target returns, and the first argument of its callback")),
         Some(Object::Dead { .. }) => Err(Fault::fatal(format!("vid {} has ended", vid.number()))
             .hint("ask valid_vid(v, TYPE_FRAMESERVER) first")),
-        None => Err(missing(call)),
+        Some(Object::Call { .. }) | None => Err(missing(call)),
     }
 }
 

@@ -152,6 +152,7 @@ fn write(call: &Call<'_>) -> Result<MultiValue, Fault> {
         Ok(taken) => call.answer(taken),
         Err(Unsent::Gone) => call.answer(false),
         Err(Unsent::Finished) => Err(finished()),
+        Err(Unsent::Served) => Err(served()),
         Err(_) => Err(no_stream()),
     }
 }
@@ -162,6 +163,7 @@ fn finish(call: &Call<'_>) -> Result<MultiValue, Fault> {
     match done {
         Ok(()) | Err(Unsent::Gone) => call.answer(()),
         Err(Unsent::Finished) => Err(finished()),
+        Err(Unsent::Served) => Err(served()),
         Err(_) => Err(no_stream()),
     }
 }
@@ -241,6 +243,10 @@ end
 
 pub(super) fn finished() -> Fault {
     Fault::plain("this stream has been finished").hint("write before moonport.finish")
+}
+
+pub(super) fn served() -> Fault {
+    Fault::plain("a program writes this stream").hint("`exited` tells when it has ended")
 }
 
 fn no_stream() -> Fault {

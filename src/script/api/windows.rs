@@ -69,7 +69,7 @@ pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
     (
         "without_secret",
         "boolean?",
-        "nobody has to know a secret: for protocols whose clients have no field for one, as zmtp",
+        "nobody has to know a secret: for protocols whose clients have no field for one, as zmtp and curvecp",
     ),
 ];
 

@@ -65,6 +65,7 @@ fn a_script_hears_host_and_clients_until_it_ends() {
         errors: ErrorMode::Isolate,
         limits: Limits::default(),
         require_sandbox: false,
+        permissions: crate::ipc::script::Permissions::default(),
     };
     ours.send(&ToScript::Run(run), &[]).unwrap();
     assert!(matches!(next(&ours), Some((FromScript::Confined(_), _))));

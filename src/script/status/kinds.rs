@@ -86,6 +86,8 @@ pub(in crate::script) enum Id {
     Data,
     Eof,
     Drain,
+    Exited,
+    Keys,
     Alert,
     Ident,
     CoreOpt,
@@ -99,7 +101,7 @@ pub(in crate::script) enum Id {
 }
 
 /// All kinds, in the order of [`Id`].
-pub(in crate::script) static KINDS: [Kind; 28] = [
+pub(in crate::script) static KINDS: [Kind; 30] = [
     Kind {
         name: "preroll",
         doc: "The last chance to send hints before the client runs; ACTIVATE goes out when the callback returns, unless it called suspend_target. On a listener it is only for information.",
@@ -390,6 +392,32 @@ pub(in crate::script) static KINDS: [Kind; 28] = [
         name: "drain",
         doc: "There is room again for what moonport.write did not take.",
         fields: &[],
+    },
+    Kind {
+        name: "exited",
+        doc: "The program of moonport.exec has ended, and its client has what it said. What the client says from here on is for the script.",
+        fields: &[
+            f(
+                "failed",
+                "boolean",
+                "it did not end with code 0; without code and signal: it was not started, and the log says why",
+            ),
+            f("code", "number?", "its exit code"),
+            f("signal", "number?", "the signal that has ended it"),
+        ],
+    },
+    Kind {
+        name: "keys",
+        doc: "To a callback of moonport.keys, as its only argument: what was asked for is done, or why it is not.",
+        fields: &[
+            f("ok", "boolean", "it is done, and on the disk"),
+            f("message", "string?", "why it is not done"),
+            f(
+                "keys",
+                "key_state[]?",
+                "those that moonport.keys.list was asked for",
+            ),
+        ],
     },
     Kind {
         name: "alert",

@@ -4,7 +4,8 @@ use data_encoding::BASE64;
 use mlua::{Lua, Result, Value};
 
 use super::{DATATYPES, HANDOVER, Id, NETWORK_SERVER, Status, segkind};
-use crate::ipc::script::{Request, WindowEvent};
+use crate::ipc::Exit;
+use crate::ipc::script::{KeyStatus, Request, WindowEvent};
 use crate::script::text::masked;
 use crate::script::world::Whole;
 use crate::wire::a12::event::{
@@ -75,6 +76,8 @@ impl Status {
             Self::Data(_) => Id::Data,
             Self::Eof { .. } => Id::Eof,
             Self::Drain => Id::Drain,
+            Self::Exited(_) => Id::Exited,
+            Self::Keys(_) => Id::Keys,
             Self::Said { event, .. } => said(event),
         }
     }
@@ -140,6 +143,8 @@ impl Status {
             }
             Self::Eof { failed } => row.flag(*failed).done(Id::Eof),
             Self::Drain => row.done(Id::Drain),
+            Self::Exited(exit) => exited(row, *exit).done(Id::Exited),
+            Self::Keys(answer) => keys(row, answer)?.done(Id::Keys),
             Self::Resized(size) => row
                 .number(size.width)
                 .number(size.height)
@@ -182,6 +187,35 @@ fn happened(event: WindowEvent) -> &'static str {
         WindowEvent::Guessed => "guessed",
         WindowEvent::Failed => "failed",
     }
+}
+
+fn exited(row: Row<'_>, exit: Exit) -> Row<'_> {
+    let row = row.flag(exit.is_failure());
+    match exit {
+        Exit::Code(code) => row.number(code).absent(),
+        Exit::Signal(signal) => row.absent().number(signal),
+        Exit::NotStarted => row.absent().absent(),
+    }
+}
+
+fn keys<'l>(row: Row<'l>, answer: &std::result::Result<Vec<KeyStatus>, String>) -> Result<Row<'l>> {
+    let list = row.lua.create_table()?;
+    for known in answer.iter().flatten() {
+        let key = row.lua.create_table()?;
+        key.raw_set("key", known.key.to_string())?;
+        key.raw_set("label", known.label.as_deref())?;
+        key.raw_set("standing", known.standing.as_str())?;
+        key.raw_set("expires", known.expires_ms.map(|ms| ms as f64 / 1000.0))?;
+        key.raw_set("elsewhere", known.elsewhere)?;
+        list.raw_push(key)?;
+    }
+    let why = answer.as_ref().err().map(String::as_str);
+    let mut row = row.flag(answer.is_ok()).maybe(why)?;
+    row.values.push(match answer {
+        Ok(_) => Value::Table(list),
+        Err(_) => Value::Nil,
+    });
+    Ok(row)
 }
 
 fn base64(guid: &[u64; 2]) -> String {

@@ -89,6 +89,8 @@ fn all() -> Vec<Status> {
         Status::Data(None),
         Status::Eof { failed: true },
         Status::Drain,
+        Status::Exited(Exit::Code(3)),
+        Status::Keys(Err("why".into())),
         Status::Resized(Resized {
             width: 640,
             height: 480,

@@ -27,6 +27,7 @@ impl World {
                 self.leave_parent(vid, segment.parent);
                 self.orphan(vid);
             }
+            Object::Call { .. } => drop(self.wishes.remove(&vid)),
             Object::Dead { .. } => {}
         }
         Ok(())
@@ -128,7 +129,7 @@ impl World {
                     None
                 }
                 Object::Segment(segment) => segment.parent,
-                Object::Dead { .. } => return,
+                Object::Call { .. } | Object::Dead { .. } => return,
             };
             *object = Object::Dead { parent, label };
             self.close_inbox(vid);

@@ -77,6 +77,7 @@ impl World {
                     label,
                 },
             ),
+            ToScript::Keys { call, answer, more } => self.keys(call, answer, more),
             ToScript::Windows { listener, windows } => {
                 if self.listeners.contains_key(&listener) {
                     self.windows.insert(listener, windows);
@@ -218,6 +219,8 @@ impl World {
                     self.drained(vid);
                 }
             }
+            From::Served { segment } => self.served(link, segment),
+            From::Exited { segment, exit } => self.exited(link, segment, exit),
             From::Terminated {
                 segment,
                 last_words,

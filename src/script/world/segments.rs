@@ -30,6 +30,7 @@ impl World {
             joined: Joined::default(),
             reader: None,
             finished: false,
+            served: false,
             out: Outgoing::new(),
             waiting: 0,
             masked: (0, 0),

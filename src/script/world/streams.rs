@@ -118,6 +118,7 @@ impl World {
 
     /// Writes to a client's stream; how many bytes were taken.
     pub(in crate::script) fn write(&mut self, vid: Vid, bytes: &[u8]) -> Result<usize, Unsent> {
+        self.is_served_stream(vid)?;
         let (link, id, out) = self.stream_to(vid)?;
         let (taken, now) = out.write(bytes);
         let said = now.into_iter().map(|say| (link, say.to(id)));
@@ -127,6 +128,7 @@ impl World {
 
     /// Nothing more is written to a client's stream.
     pub(in crate::script) fn finish(&mut self, vid: Vid, failed: bool) -> Result<(), Unsent> {
+        self.is_served_stream(vid)?;
         let (link, id, out) = self.stream_to(vid)?;
         let now = out.finish(failed);
         let said = now.into_iter().map(|say| (link, say.to(id)));

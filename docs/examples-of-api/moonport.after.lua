@@ -1,0 +1,3 @@
+moonport.after(500, function()
+    print("once") --> once
+end)

@@ -1,0 +1,1 @@
+print(moonport.base32.decode("NVXW63Q=")) --> moon

@@ -1,0 +1,1 @@
+print(moonport.base32.encode("moon")) --> NVXW63Q=

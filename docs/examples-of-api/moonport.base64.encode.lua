@@ -1,0 +1,1 @@
+print(moonport.base64.encode("moon")) --> bW9vbg==

@@ -1,0 +1,2 @@
+-- Raw bytes rather than hex digits.
+print(#moonport.blake3("abc", true)) --> 32

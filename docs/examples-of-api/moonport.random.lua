@@ -1,0 +1,1 @@
+print(#moonport.random(16)) --> 16

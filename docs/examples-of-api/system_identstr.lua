@@ -1,0 +1,2 @@
+-- Which program this is.
+print(system_identstr():match("^%a+")) --> Moonport

@@ -1,0 +1,1 @@
+print(util.to_base64("moon")) --> bW9vbg==
