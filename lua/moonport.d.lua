@@ -178,7 +178,7 @@
 ---@field kind "keys"
 ---@field ok boolean it is done, and on the disk
 ---@field message? string why it is not done
----@field keys key_state[] those that moonport.keys.list was asked for
+---@field keys? key_state[] those that moonport.keys.list was asked for
 
 --- Asks for attention.
 ---@class status_alert
@@ -830,6 +830,7 @@ function segment:accept() end
 --- Ends what moonport.after or moonport.every has begun.
 ---@return boolean # whether it would still have come
 function timer:cancel() end
+
 --- Starts a program that talks with a client in the script's place: what the client says is its standard input, and what it writes goes to the client. `argv` is its absolute path and its arguments; see exec_options. It comes to an end with the client; if it ends before that, `exited` tells how. Where it is called in the callback of the client's `segment_request`, with what accept_target gave, the program hears the client from its first word on.
 ---
 --- A program that `moonport run --allow-exec` does not name, a vid that is no client's first segment, a client with which a program talks, and more than 256 programs at once: a Lua error.
@@ -1077,7 +1078,7 @@ function moonport.random(count) end
 --- A value as JSON. A table with the keys 1 to n is an array; one whose keys are all strings is an object, its keys in order; an empty one is an object, unless moonport.json.array has marked it. moonport.json.null is null, and so is nil.
 ---
 --- Functions and the like, mixed keys, text that is not UTF-8, numbers that are not finite, more than 64 tables inside each other or 16 MiB of text: a Lua error that says where in the value.
----@param value any
+---@param value? any default: nil
 ---@return string # the text, without spaces
 function moonport.json.encode(value) end
 

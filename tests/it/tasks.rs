@@ -4,7 +4,6 @@ use crate::examples::example;
 use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, EVE};
 
-
 /// Repeats what is said; a task for the listener, and one for each client.
 const ECHO: &str = r#"
 function serve(client)

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
 use super::{
-    administer, exec, flags, input, json, keys, library, messages, net, segment, streams, tasks, windows,
+    administer, exec, flags, input, json, keys, library, messages, net, segment, streams, tasks,
+    windows,
 };
 use crate::script::status::KINDS;
 
