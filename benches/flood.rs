@@ -80,17 +80,21 @@ fn main() {
     let front = front(host.0.id());
     let at_rest = memory(front, "VmRSS:");
 
+    let here = Turns::here();
     let quiet = visits(to, 0);
+    let at_peace = Turns::here().since(here);
     let (turns, work) = (Turns::of(front), processor_time(host.0.id()));
     let (stop, stopped) = mpsc::channel::<()>();
     let siege = thread::spawn(move || besiege(to, &stopped));
     // Until those that flood are shut out, and every place is taken.
     thread::sleep(Duration::from_secs(5));
     let (before, since) = (processor_time(front), Instant::now());
+    let here = Turns::here();
     let loud = visits(to, HONEST);
+    let at_war = Turns::here().since(here);
     let share = (processor_time(front) - before).as_secs_f64() / since.elapsed().as_secs_f64();
     drop(stop);
-    let (score, connections) = siege.join().unwrap();
+    let (score, connections, rig) = siege.join().unwrap();
     let (turns, work) = (
         Turns::of(front).since(turns),
         processor_time(host.0.id()) - work,
@@ -111,6 +115,17 @@ fn main() {
         each(turns.waited),
         each(work)
     );
+    println!(
+        "for each connection, the attackers: {:.0} µs of a processor, for which they waited {:.0} µs",
+        each(rig.run),
+        each(rig.waited)
+    );
+    for (when, turns) in [("before", at_peace), ("during", at_war)] {
+        let [run, waited] = [turns.run, turns.waited].map(|time| time / HONEST);
+        println!(
+            "{when}, an honest client: {run:.1?} of a processor, for which it waited {waited:.1?}"
+        );
+    }
     let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
     println!(
         "median x{:.2}, p99 x{:.2}",
@@ -168,8 +183,9 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, work)
 }
 
-/// Attacks until nobody holds the other end any more; how, and how many connections that were.
-fn besiege(to: SocketAddrV4, stopped: &mpsc::Receiver<()>) -> (String, u64) {
+/// Attacks until nobody holds the other end any more; how, how many connections that were, and what it
+/// took here.
+fn besiege(to: SocketAddrV4, stopped: &mpsc::Receiver<()>) -> (String, u64, Turns) {
     // Of this thread only, as Linux has it. Attackers have machines of their own: what they do here
     // is not to be taken for what the listener does.
     rustix::process::setpriority_process(None, 19).unwrap();
@@ -197,10 +213,10 @@ fn besiege(to: SocketAddrV4, stopped: &mpsc::Receiver<()>) -> (String, u64) {
     let text = format!(
         "{drips:.0} half-open connections, {bad:.0} bad first packets and {shut:.0} shut out a second"
     );
-    (text, all.iter().sum())
+    (text, all.iter().sum(), Turns::here())
 }
 
-/// How long the one thread of a process has had a processor, and has waited for one.
+/// How long a thread has had a processor, and has waited for one.
 #[derive(Debug, Clone, Copy)]
 struct Turns {
     run: Duration,
@@ -209,7 +225,16 @@ struct Turns {
 
 impl Turns {
     fn of(process: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{process}/schedstat")).unwrap();
+        Self::at(&format!("/proc/{process}"))
+    }
+
+    /// Those of the calling thread.
+    fn here() -> Self {
+        Self::at("/proc/thread-self")
+    }
+
+    fn at(folder: &str) -> Self {
+        let stat = fs::read_to_string(format!("{folder}/schedstat")).unwrap();
         let mut times = stat.split_whitespace().map(|ns| ns.parse().unwrap());
         let mut time = || Duration::from_nanos(times.next().unwrap());
         Self {

@@ -70,7 +70,7 @@
 ---@class status_connected
 ---@field kind "connected"
 
---- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.
+--- A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost. Messages that have waited stay; of a stream nothing does, and the next `connected` begins another.
 ---@class status_disconnected
 ---@field kind "disconnected"
 ---@field message string why
@@ -282,9 +282,9 @@
 ---@field callback? callback if it is not the second argument
 
 ---@class connect_options
----@field address string `zmtp://KEY@HOST:PORT`; KEY is the server's, in any spelling of keys
+---@field address string `zmtp://KEY@HOST:PORT` or `curvecp://KEY@HOST:PORT/NAME`; KEY is the server's, in any spelling of keys
 ---@field key? string the server's key, if it does not stand in the address
----@field options? zmtp_options of our socket; `dealer` is the default type
+---@field options? zmtp_options|curvecp_client_options of our socket, whose default type is `dealer`; or of the CurveCP server
 ---@field callback? callback if it is not the second argument
 
 ---@class zmtp_options
@@ -305,6 +305,12 @@
 ---@field extension? string tells servers apart that share an address: 32 hex digits; zeros
 ---@field idle_s? number after so many seconds without a packet a client is gone; 300
 ---@field anonymous? boolean lets unknown keys in, too, without enrolling them
+
+---@class curvecp_client_options
+---@field server_name? string the name by which the server goes, dotted, if it does not stand in the address; none
+---@field extension? string the server's extension: 32 hex digits; zeros
+---@field own_extension? string ours: 32 hex digits; what is in /etc/curvecpextension, else zeros
+---@field idle_s? number after so many seconds without a packet the connection is gone; 300
 
 ---@class stream
 ---@field vid vid the client
@@ -700,7 +706,7 @@ function delete_image(vid) end
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
 
---- Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
+--- Connects to a server of ZeroMQ's with CURVE, or of CurveCP; see connect_options. The vid is there at once and hears `connected`, `disconnected` (it is tried again by itself) and `terminated` (over, refused, or not to be had); from ZeroMQ's `message`, from CurveCP's `data`, `eof` and `drain`. moonport.send sends messages; what is sent before it is up waits. moonport.write writes to a stream, which begins with `connected`: before that it takes nothing, and each `connected` is another stream. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---
 --- An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.
 ---@param options connect_options
@@ -718,7 +724,7 @@ function moonport.connect(options, callback) end
 ---@overload fun(vid: vid, part: string, ...?: string): boolean
 function moonport.send(vid, parts) end
 
---- Writes bytes, any of them, to a client with a stream, as those of CurveCP. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.
+--- Writes bytes, any of them, to a client with a stream, as those of CurveCP, or to a server that has one. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.
 ---
 --- A vid that is no such client, or a stream that has been finished: a Lua error.
 ---@param vid vid

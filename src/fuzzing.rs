@@ -15,7 +15,7 @@ use crate::{cli, formats as key_files, host, ipc as messages};
 pub type Target = fn(&[u8]);
 
 /// All of them, under the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("listener", listener),
     ("initiator", initiator),
     ("control", control),
@@ -26,6 +26,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("ipc", ipc),
     ("formats", formats),
     ("words", words),
+    ("config", config),
     ("zmtp_greeting", zmtp_greeting),
     ("zmtp_frames", zmtp_frames),
     ("zmtp_server", zmtp_server),
@@ -95,6 +96,11 @@ pub fn ipc(data: &[u8]) {
 /// Key files of other programs, and our lines of JSON.
 pub fn formats(data: &[u8]) {
     key_files::fuzzing::files(data);
+}
+
+/// A configuration file.
+pub fn config(data: &[u8]) {
+    cli::fuzzing::config(data);
 }
 
 /// Words that people and scripts write: keys, names, secrets, references, scopes, durations,
@@ -247,6 +253,11 @@ mod tests {
     #[test]
     fn words_meet_their_corpus() {
         holds("words");
+    }
+
+    #[test]
+    fn configurations_meet_their_corpus() {
+        holds("config");
     }
 
     #[test]

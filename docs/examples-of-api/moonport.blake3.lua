@@ -1,2 +1,1 @@
--- Raw bytes rather than hex digits.
-print(#moonport.blake3("abc", true)) --> 32
+print(#moonport.blake3("moon"), moonport.blake3("moon") == moonport.blake3("mo" .. "on")) --> 64	true

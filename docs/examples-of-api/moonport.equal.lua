@@ -1,2 +1,3 @@
--- For secrets: how long it takes says nothing of where they differ.
-print(moonport.equal("sesame", "sesame"), moonport.equal("sesame", "open")) --> true	false
+-- Whether a client knows the word; how long that takes tells nobody how much of it was right.
+local WORD = "sesame"
+print(moonport.equal("sesame", WORD), moonport.equal("sesam", WORD)) --> true	false

@@ -1,2 +1,2 @@
--- An empty table is an object, unless it is marked.
-print(moonport.json.encode({ {}, moonport.json.array() })) --> [{},[]]
+-- An empty list is a list.
+print(moonport.json.encode({}), moonport.json.encode(moonport.json.array())) --> {}	[]

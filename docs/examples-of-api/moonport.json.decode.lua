@@ -1,3 +1,3 @@
-local moon = moonport.json.decode('{"phases":[1,0.5],"seen":null}')
-print(moon.phases[2], moon.seen == moonport.json.null) --> 0.5	true
-print(select("#", pcall(moonport.json.decode, "[1,"))) --> 2
+local lamp = moonport.json.decode('{"lamp":"hall","on":true,"colour":null}')
+print(lamp.lamp, lamp.on, lamp.colour == moonport.json.null) --> hall	true	true
+print((pcall(moonport.json.decode, "{"))) --> false

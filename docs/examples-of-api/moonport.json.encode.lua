@@ -1,1 +1,2 @@
-print(moonport.json.encode({ name = "moon", phases = { 1, 0.5 }, seen = moonport.json.null })) --> {"name":"moon","phases":[1,0.5],"seen":null}
+print(moonport.json.encode({ lamp = "hall", on = true })) --> {"lamp":"hall","on":true}
+print(moonport.json.encode({ 1, 2, 3 })) --> [1,2,3]

@@ -1,1 +1,2 @@
-print(#moonport.random(16)) --> 16
+-- A token that nobody guesses.
+print(#moonport.base32.encode(moonport.random(20))) --> 32

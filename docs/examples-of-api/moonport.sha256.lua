@@ -1,1 +1,1 @@
-print(moonport.sha256("abc"):sub(1, 16)) --> ba7816bf8f01cfea
+print(moonport.sha256("moon"):sub(1, 8), #moonport.sha256("moon", true)) --> 9e78b43e	32

@@ -1,4 +1,6 @@
+-- Says something now, and something half a second later.
 moonport.task(function()
+    print("now") --> now
     moonport.sleep(500)
-    print("half a second later") --> half a second later
+    print("later") --> later
 end)

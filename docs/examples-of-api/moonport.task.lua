@@ -1,11 +1,17 @@
--- Each client is served by a task of its own.
-local function serve(client, name)
-    local status = client:expect("message")
-    print(name, status.text) --> anna	moon
+-- A conversation with each client, in one function.
+local function talk(client)
+    client:send("who are you?")
+    for status in client:events() do
+        if status.kind == "registered" then
+            print("here is " .. status.title) --> here is anna
+        end
+    end
+    print("gone") --> gone
+    client:close()
 end
 
-moonport.task(function()
-    local door = moonport.segment(net_listen("lamp", "127.0.0.1", 6680))
-    local client = door:accept()
-    moonport.task(serve, client, "anna")
+net_listen("lamp", "127.0.0.1", 6680, function(listener, status)
+    if status.kind == "segment_request" then
+        moonport.task(talk, moonport.segment(accept_target()))
+    end
 end)

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 local function adopt(session, channel, title)
 	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0],"carries":"Events"}}'):format(
 		session,

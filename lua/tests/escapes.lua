@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Ways out of a Lua VM that have worked elsewhere.
 
 local function out(source, options)
@@ -27,7 +28,7 @@ return {
 			print(load, loadstring, loadfile, dofile, string.dump, ("").dump)
 			print(pcall(require, "code"))
 		]],
-			{ files = { ["code.lua"] = string.dump(function() end) } }
+			{ files = { ["code.lua"] = string.dump(function() end) } } -- moonport: ignore
 		)
 		eq(err, "")
 		eq(lines[1], ("nil\t"):rep(5) .. "nil")

@@ -1,9 +1,12 @@
+-- moonport: globals stage connected eq has hasnt
 -- Runs an example of the API, as lamp.lua. Around it are a host that says yes to everything, and a client on each
 -- listener: "anna", who says "moon", has an option "volume", shows a picture and asks for a popup; or,
--- where messages have parts, says "moon" "light"; or, in a stream, both as lines.
+-- where messages have parts, says "moon" "light"; or, in a stream, both as lines. She is the one whose key
+-- is known for "lamp". Programs end at once, with code 0.
 --
 -- What the example prints has to be what it says in `--> TEXT`, line by line in any order, and what is
--- reported of it in `--! TEXT`; and it has to call the function that it is an example of.
+-- reported of it in `--! TEXT`; and it has to call the function that it is an example of. What cannot be
+-- run here says so in its first line: `-- not run by tests: WHY`.
 
 local KEY = "[" .. string.rep("9,", 31) .. "9]"
 
@@ -55,6 +58,10 @@ end
 function Show:accepted(session)
 	local s, client = self.s, self.clients[session]
 	client.here = true
+	if client.served then
+		s:link(client.link, ('{"Exited":{%s,"exit":{"Code":0}}}'):format(segment(session)))
+		return
+	end
 	if client.scheme == "zmtp" then
 		piece(s, client.link, session, "moon", "Part")
 		piece(s, client.link, session, "light", "Message")
@@ -122,6 +129,12 @@ function Show:host(said)
 		self:window(number("listener"), id, "Opened", number("count"), label)
 	elseif said:find('^{"CloseWindow"') then
 		self:window(number("listener"), said:match('"window":(%d+)'), "Closed", 1)
+	elseif said:find('^{"Exec"') then
+		self.clients[number("session")].served = true
+	elseif said:find('^{"Keys"') then
+		local known = ('{"key":%s,"label":"Anna","standing":"accepted","expires_ms":null,"elsewhere":false}'):format(KEY)
+		local listed = said:find('"List"', 1, true) and known or ""
+		self.s:host(('{"Keys":{"call":%d,"answer":{"Ok":[%s]},"more":false}}'):format(number("call"), listed))
 	elseif said:find('^{"Decide"') and said:find('"accept":true') then
 		self:accepted(number("session"))
 	end
@@ -172,6 +185,9 @@ local function after(source, mark)
 end
 
 return function(name, source)
+	if source:find("^%-%- not run by tests: ") then
+		return
+	end
 	local watch = ""
 	local method = name:match(":.*")
 	if method then

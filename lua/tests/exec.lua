@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 local LISTEN = [[
 	function client(source, status)
 		print(status.kind, status.failed, status.code, status.signal)

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 return {
 	["keys persist across runs"] = function()
 		local s = stage([[

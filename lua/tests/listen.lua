@@ -1,3 +1,6 @@
+-- moonport: globals stage connected eq has hasnt
+-- On the raw stage: what is said to the host, word for word, other modes of errors, and races that only a host can
+-- make. What a client sees of listeners is in played/listen.lua.
 -- The shape of the manual's example, with a client that leaves and a listener that ends.
 local EXAMPLE = [[
 function main()
@@ -80,44 +83,6 @@ return {
 		eq(s:get("kinds"), "preroll:network-server terminated:bind: address in use ")
 	end,
 
-	["preroll comes after the call, registered when it is up"] = function()
-		local s = stage(KINDS .. "before = kinds")
-		eq(s:get("before"), "")
-		s:up(1)
-		eq(s:get("kinds"), "preroll:network-server registered:network-server ")
-	end,
-
-	["a request that is not accepted closes only that client"] = function()
-		local s = stage([[
-			net_listen("demo", function(source, status)
-				if status.kind == "segment_request" then
-					n = (n or 0) + 1
-					if status.a12_new then accept_target() end
-				end
-			end)
-		]])
-		s:up(1)
-		s:said()
-		s:request(1, 7)
-		s:request(1, 8, true)
-		eq(s:said(), { '{"Decide":{"session":7,"accept":false}}', '{"Decide":{"session":8,"accept":true}}' })
-		eq(s:get("n"), 2)
-	end,
-
-	["the request says who it is"] = function()
-		local s = stage([[
-			net_listen("demo", function(source, status)
-				if status.kind == "segment_request" then
-					print(status.segkind, status.width, status.height, #status.a12_pubk, status.a12_tags, status.a12_endpoint, status.a12_new)
-					print(status.reqid > 0, status.parent > 0, valid_vid(source, TYPE_FRAMESERVER))
-				end
-			end)
-		]])
-		s:up(1)
-		s:request(1, 7, true)
-		eq(s:out(), { "handover\t0\t0\t44\tdemo\t192.0.2.7:4000\ttrue", "true\ttrue\ttrue" })
-	end,
-
 	["accept_target out of place and twice is fatal"] = function()
 		local s = stage("function show_clock_pulse() accept_target() end")
 		s:turn(25)
@@ -183,51 +148,6 @@ return {
 				eq(s:exit(), 1)
 			end
 		end
-	end,
-
-	["deleting what was accepted, or the listener, in the same callback"] = function()
-		local s = stage([[
-			net_listen("demo", function(source, status)
-				if status.kind == "segment_request" then delete_image(accept_target()) end
-			end)
-		]])
-		s:up(1)
-		s:said()
-		s:request(1, 7)
-		eq(s:said(), { '{"Decide":{"session":7,"accept":false}}' })
-		local s = stage([[
-			net_listen("demo", function(source, status)
-				if status.kind == "segment_request" then delete_image(source) print(accept_target()) end
-			end)
-		]])
-		s:up(1)
-		s:said()
-		s:request(1, 7)
-		eq(s:out(), { "0\t0\t0" })
-		eq(s:said(), { '{"Decide":{"session":7,"accept":false}}', '{"Unlisten":1}' })
-	end,
-
-	["a listener that takes one client and is deleted keeps that client"] = function()
-		local s = stage([[
-			net_listen("demo", function(source, status)
-				if status.kind == "segment_request" then
-					accept_target(function(source, status) last = status.kind end)
-					delete_image(source)
-					net_listen("next", function() end)
-				end
-			end)
-		]])
-		s:up(1)
-		s:said()
-		s:request(1, 7)
-		-- With the listener the host forgets those that are not decided on.
-		local said = s:said()
-		eq(said[1], '{"Decide":{"session":7,"accept":true}}')
-		eq(said[2], '{"Unlisten":1}')
-		has(said[3], '{"Listen":{"listener":2,"name":"next"')
-		s:register(7)
-		s:message(7, "hi")
-		eq(s:get("last"), "message")
 	end,
 
 	["after delete_image of the listener clients go on and new ones are refused"] = function()

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Messages of parts, as clients of ZeroMQ send them.
 
 local MESSAGES = '{"Messages":{"socket":"router","most":1000,"high_water":2}}'
@@ -195,12 +196,56 @@ return {
 			eq(s:exit(), 1)
 		end
 		local key = ("09"):rep(32)
-		wrong("tcp://" .. key .. "@h:1", "does not begin with zmtp://")
+		wrong("tcp://" .. key .. "@h:1", "does not begin with zmtp:// or curvecp://")
 		wrong("zmtp://h:1", "there is no key")
 		wrong("zmtp://short@h:1", "address:")
 		wrong("zmtp://" .. key .. "@h", "there is no port")
 		wrong("zmtp://" .. key .. "@h:0", "the port is none")
 		wrong("zmtp://" .. key .. "@:1", "there is no host")
+		wrong("curvecp://h:1/name", "there is no key")
+		wrong("curvecp://" .. key .. "@h/name", "there is no port")
+		wrong("curvecp://" .. key .. "@h:1/" .. ("x"):rep(64), "the server's name")
+	end,
+
+	["a connection with a stream comes and goes, and each time it is another stream"] = function()
+		local s = stage([[
+			vid = moonport.connect({ address = "curvecp://]] .. ("09"):rep(32) .. [[@h:10000/a.name",
+				options = { extension = ("03"):rep(16), own_extension = ("04"):rep(16), idle_s = 5 } },
+				function(source, status)
+					print(status.kind, status.data, status.message, status.failed)
+					if status.kind == "connected" then
+						times = (times or 0) + 1
+						print(moonport.write(source, "hello"))
+						if times == 2 then moonport.finish(source) end
+					elseif status.kind == "disconnected" then
+						print(moonport.write(source, "in between"))
+						moonport.finish(source)
+					end
+				end)
+			print(moonport.write(vid, "early"))
+		]])
+		eq(s:err(), "")
+		has(s:said(), '"options":{"CurveCp":{"server_name":')
+		eq(s:out(), { "false" })
+		s:host('{"Listening":{"listener":1,"addresses":[]}}')
+		s:link(1, '{"Connected":{"segment":{"session":3,"channel":0}}}')
+		s:turn()
+		eq(s:out(), { "connected\tnil\tnil\tnil", "5" })
+		has(s:sent(), '"Piece":{"segment":{"session":3,"channel":0},"bytes":[104,101,108,108,111],"ends":"Nothing"}')
+		s:link(1, '{"Piece":{"segment":{"session":3,"channel":0},"bytes":[104,105],"ends":"Nothing"}}')
+		s:link(1, '{"Terminated":{"segment":{"session":3,"channel":0},"last_words":""}}')
+		s:host('{"Disconnected":{"connection":1,"why":"gone","retry":{"secs":1,"nanos":0}}}')
+		s:turn()
+		eq(s:out(), { "data\thi\tnil\tnil", "disconnected\tnil\tgone\tnil", "false" })
+		s:link(1, '{"Connected":{"segment":{"session":4,"channel":0}}}')
+		s:turn()
+		eq(s:out(), { "connected\tnil\tnil\tnil", "5" })
+		has(s:sent(), '"Finish":{"segment":{"session":4,"channel":0},"failed":false}')
+		s:link(1, '{"Finished":{"segment":{"session":4,"channel":0},"failed":false}}')
+		s:link(1, '{"Terminated":{"segment":{"session":4,"channel":0},"last_words":""}}')
+		s:turn()
+		eq(s:out(), { "eof\tnil\tnil\tfalse", "terminated\tnil\tnil\tnil" })
+		has(s:said(), '{"Unlisten":1}')
 	end,
 
 	["options of a zmtp listener"] = function()

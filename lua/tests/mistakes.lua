@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Forty mistakes that authors of scripts make. Each has its place, `show.lua` and the line where it
 -- stands, and says in what it happened and what to do about it.
 

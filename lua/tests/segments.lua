@@ -1,3 +1,6 @@
+-- moonport: globals stage connected eq has hasnt
+-- On the raw stage: credit, what comes in one turn, and what a broken frameserver might say. What a client sees is in
+-- played/segments.lua.
 -- A listener that takes everybody; `hear(vid, status)` is what the test's script defines.
 local TAKE = [[
 	order = ""
@@ -87,54 +90,6 @@ return {
 		s:event(9, '{"Register":{"title":"t","kind":10,"guid":[0,0],"carries":"Events"}}', 0, 2)
 		s:turn()
 		has(s:sent()[1], '"first"')
-	end,
-
-	["ACTIVATE follows without a handler"] = function()
-		local s = stage("net_listen(function(s, st) if st.kind == 'segment_request' then accept_target() end end)")
-		s:up(1)
-		s:request(1, 7)
-		s:register(7)
-		has(s:sent(), target('"Activate"'))
-	end,
-
-	["suspend_target in preroll holds ACTIVATE until resume_target"] = function()
-		local s = taken([[
-			function hear(v, status) if status.kind == "preroll" then suspend_target(v) end end
-			function todo() end
-		]])
-		s:message(7, "x")
-		hasnt(s:sent(), "Activate")
-		s:turn(25)
-		local s2 = take([[
-			function hear(v, status)
-				if status.kind == "preroll" then suspend_target(v) todo = function() resume_target(v) end end
-			end
-		]])
-		s2:up(1)
-		s2:request(1, 7)
-		s2:register(7)
-		hasnt(s2:sent(), "Activate")
-		s2:turn(25)
-		eq(s2:sent(), { target('"Activate"') })
-	end,
-
-	["suspend_target later keeps events until resume_target"] = function()
-		local s = taken([[
-			function hear(v, status)
-				if status.kind == "message" then heard = (heard or "") .. status.message end
-				if status.message == "a" then suspend_target(v) end
-			end
-			function show_clock_pulse() resume_target(vid) end
-		]])
-		s:message(7, "a")
-		s:message(7, "b")
-		s:message(7, "c")
-		eq(s:get("heard"), "a")
-		eq(s:sent()[1], target('"Pause"'))
-		s:turn(25)
-		s:message(7, "d")
-		eq(s:get("heard"), "abcd")
-		has(s:sent(), target('"Unpause"'))
 	end,
 
 	["after delete_image of a client there is no terminated"] = function()
@@ -295,24 +250,6 @@ return {
 		eq(s:get("order"), "registered preroll privdrop ")
 	end,
 
-	["a repeated registration changes the title, not the kind"] = function()
-		local s = taken("function hear(v, status) if status.kind == 'registered' then print(status.title, status.segkind) end end")
-		s:event(7, '{"Register":{"title":"new","kind":9,"guid":[0,0],"carries":"Events"}}')
-		s:turn()
-		eq(s:out(), { "t\tapplication", "new\tapplication" })
-		hasnt(s:sent(), "Activate")
-	end,
-
-	["a request without a handler is rejected"] = function()
-		local s = taken("function todo() target_updatehandler(vid, nil) end")
-		s:turn(25)
-		s:segreq(7, 55)
-		has(s:sent(), target('{"RequestFailed":55}'))
-		local s = taken()
-		s:segreq(7, 56)
-		has(s:sent(), target('{"RequestFailed":56}'))
-	end,
-
 	["changing the handler redirects what is queued"] = function()
 		local s = taken([[
 			function hear(v, status)
@@ -325,34 +262,6 @@ return {
 		s:event(7, '{"Message":{"text":"b","multipart":false}}')
 		s:turn()
 		eq(s:out(), { "b" })
-	end,
-
-	["a subsegment: opened, registered, and gone with its parent one tick later"] = function()
-		local s = taken([[
-			function hear(v, status)
-				if status.kind == "segment_request" then
-					local aid, cookie
-					sub, aid, cookie = accept_target(function(v, status)
-						print("sub", status.kind, target_parent(v) == vid)
-					end)
-					print(sub > 0, aid, cookie > 0, status.segkind, status.width, target_parent(v))
-					message_target(sub, "early")
-				end
-			end
-		]])
-		s:segreq(7, 3)
-		eq(s:out(), { "true\t0\ttrue\tpopup\t10\t0" })
-		has(s:sent(), '1 {"Open":{"parent":{"session":7,"channel":0},"cookie":3,"kind":16}}')
-		s:link(1, '{"Opened":{"segment":{"session":7,"channel":1},"cookie":3}}')
-		s:register(7, "sub", 1)
-		local sent = s:sent()
-		has(sent[1], "early")
-		has(sent, target('"Activate"', 7, 1))
-		s:terminate(7)
-		eq(s:out(), { "sub\tregistered\ttrue", "sub\tpreroll\ttrue", "sub\tprivdrop\ttrue" })
-		s:turn(25)
-		eq(s:out(), { "sub\tterminated\ttrue" })
-		has(s:get("order"), "terminated")
 	end,
 
 	["no free channel: the new segment ends"] = function()

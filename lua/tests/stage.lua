@@ -1,3 +1,4 @@
+-- moonport: globals raw_stage
 -- What the tests beside this file use. `raw_stage` comes from the Rust test.
 
 local KEY = "[" .. string.rep("9,", 31) .. "9]"

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Streams of bytes, as clients of CurveCP have them.
 
 local SEGMENT = '"segment":{"session":7,"channel":0}'

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 local function prints(source, options)
 	local s = stage(source, options)
 	return s:out(), s:err(), s
@@ -62,7 +63,7 @@ return {
 				files = {
 					["lib/a.lua"] = "return { name = ... }",
 					["plain.lua"] = "x = 1",
-					["binary.lua"] = string.dump(function() end),
+					["binary.lua"] = string.dump(function() end), -- moonport: ignore
 					["loop.lua"] = "require('loop')",
 				},
 			}

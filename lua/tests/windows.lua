@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 local LISTEN = [[
 	l = net_listen("demo", function(source, status)
 		if status.kind == "window" then

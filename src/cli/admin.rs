@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
 use super::rooms::{self, Caller, Doorman};
-use crate::ipc::admin::{FromHost, SessionStatus, Status, ToHost};
+use crate::ipc::admin::{Ending, FromHost, SessionStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
 
 /// Who does what an admin asks.
@@ -188,6 +188,38 @@ impl Admin {
         }
     }
 
+    pub(super) async fn metrics(&mut self) -> Result<String, Failure> {
+        match self.ask(ToHost::Metrics).await? {
+            FromHost::Metrics(lines) => Ok(lines.join("\n") + "\n"),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Has the host end; gives how many sessions it has. One that is gone before it says so has
+    /// none.
+    pub(super) async fn end(&mut self, how: Ending) -> Result<u32, Failure> {
+        let Self::Host(socket) = self else {
+            return Ok(0);
+        };
+        let asked = in_time(socket.send(&ToHost::End(how), &[])).await?;
+        if asked.is_err() {
+            return Ok(0);
+        }
+        match in_time(socket.recv()).await? {
+            Ok(Received::Message(FromHost::Ending { sessions }, _)) => Ok(sessions),
+            Ok(Received::Message(other, _)) => Err(out_of_turn(&other)),
+            Err(RecvError::Garbage) => Err(other_version()),
+            Ok(Received::Closed) | Err(_) => Ok(0),
+        }
+    }
+
+    /// Waits until the host is gone.
+    pub(super) async fn gone(&mut self) {
+        if let Self::Host(socket) = self {
+            while let Ok(Received::Message(..)) = socket.recv().await {}
+        }
+    }
+
     async fn ask(&mut self, request: ToHost) -> Result<FromHost, Failure> {
         let answer = match self {
             Self::Host(socket) => put(socket, request).await?,
@@ -224,6 +256,8 @@ async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<
             FromHost::Windows(windows) => windows.is_empty(),
             FromHost::Applied(ended) => ended.is_empty(),
             FromHost::Sessions(sessions) => sessions.is_empty(),
+            FromHost::Metrics(lines) => lines.is_empty(),
+            FromHost::Status(status) => status.listeners.is_empty() && status.scripts.is_empty(),
             _ => true,
         };
         match (&mut whole, part) {
@@ -231,6 +265,11 @@ async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<
             (Some(FromHost::Windows(all)), FromHost::Windows(more)) => all.extend(more),
             (Some(FromHost::Applied(all)), FromHost::Applied(more)) => all.extend(more),
             (Some(FromHost::Sessions(all)), FromHost::Sessions(more)) => all.extend(more),
+            (Some(FromHost::Metrics(all)), FromHost::Metrics(more)) => all.extend(more),
+            (Some(FromHost::Status(all)), FromHost::Status(more)) => {
+                all.listeners.extend(more.listeners);
+                all.scripts.extend(more.scripts);
+            }
             (whole, part) => *whole = Some(part),
         }
         if let (true, Some(answer)) = (last, whole.take_if(|_| last)) {
@@ -310,7 +349,7 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
         }
         ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say; an admission without one is done above.
-        ToHost::Status | ToHost::Admit { .. } => {
+        ToHost::Status | ToHost::Metrics | ToHost::End(_) | ToHost::Admit { .. } => {
             return Err(Failure::because(Exit::Failed, "no host runs"));
         }
     })

@@ -3,6 +3,7 @@
 mod connect;
 mod hostkeys;
 mod keys;
+mod operate;
 mod run;
 mod server;
 mod windows;
@@ -16,13 +17,14 @@ use identity::NameError;
 use keystore::Scope;
 
 use super::audit::{Audit, Explain};
-use super::{curvecp, duration, exit::Exit};
+use super::{check::Check, curvecp, duration, exit::Exit, test::Test};
 pub(super) use connect::Connect;
 pub(super) use hostkeys::{HostKey, HostKeyCommand, HostKeyImport};
 pub(super) use keys::{
     Accept, AnyKey, Changing, EndKeys, Ending, Expire, KeyExport, KeyFormat, KeyImport, Keys,
     ListKeys, OneKey, Scopes, Sessions, Sort, Text,
 };
+pub(super) use operate::{Config, Stop};
 pub(super) use run::{Penalties, Run, Sandbox};
 pub(super) use server::{Added, ExportFormat, Servers};
 pub(super) use windows::{CloseWindow, InviteSource, ListWindows, Open, ShowWindow};
@@ -51,19 +53,27 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) log: Option<String>,
     /// How log lines look
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
     pub(super) log_format: LogFormat,
     /// Whether to use colour; NO_COLOR in the environment means never, too
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: Color,
+    /// The file with what is not said by flags, or `none` [default: $XDG_CONFIG_HOME/moonport/moonport.toml,
+    /// or ~/.config/moonport/moonport.toml, or /etc/moonport/moonport.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// One line of text for each
+    /// As for the journal where standard error goes there, else as text
+    Auto,
+    /// One line of text for each, with the time in UTC
     Text,
     /// One JSON object for each
     Json,
+    /// Text with systemd's priorities before it, and no time, which the journal knows
+    Journald,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,6 +94,8 @@ pub(super) enum Command {
     Connect(Box<Connect>),
     #[command(name = "curvecpserver")]
     CurveCpServer(Box<curvecp::Server>),
+    #[command(name = "curvecpclient")]
+    CurveCpClient(Box<curvecp::Client>),
     /// The keys that are accepted, and the host's own
     #[command(subcommand)]
     Key(Key),
@@ -103,9 +115,16 @@ pub(super) enum Command {
     Restore(Restore),
     /// Show what runs; the exit code is 1 if no host does
     Status(Json),
+    /// Print counts of what the host does, in the text format of Prometheus; the exit code is 1 if no
+    /// host runs
+    Metrics,
+    Stop(Stop),
     /// Look whether this system is fit for a host, and say what to do where it is not; the exit
     /// code is 1 if something is a problem
     Doctor(Json),
+    Check(Check),
+    Test(Test),
+    Config(Config),
     /// Print LuaLS definitions of everything a script can call
     Stubs,
     /// Write the reference of everything a script can call into the folder of the documents
@@ -125,6 +144,21 @@ pub(super) enum Command {
         #[arg(value_hint = clap::ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// Whether what it does may depend on the configuration file. What only prints what is built in
+    /// works where that is wrong, too; and `curvecpserver` does nothing that the program does not
+    /// whose place it takes.
+    pub(super) fn reads_config(&self) -> bool {
+        match self {
+            Self::Config(config) => !config.default,
+            Self::CurveCpServer(_) | Self::Stubs | Self::Completions { .. } | Self::Man { .. } => {
+                false
+            }
+            _ => true,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -37,6 +37,14 @@ pub(super) fn brief(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
+/// Reads a duration, or `0` for none.
+pub(super) fn or_none(text: &str) -> Result<Duration, DurationError> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => brief(text),
+    }
+}
+
 /// The largest unit that fits, rounded down: `9 min`.
 pub(super) fn text(duration: Duration) -> String {
     match duration.as_secs() {
@@ -84,6 +92,14 @@ mod tests {
         assert_eq!(brief("50ms"), Ok(Duration::from_millis(50)));
         assert_eq!(brief("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(brief("0ms"), Err(DurationError));
+    }
+
+    #[test]
+    fn none_is_said_as_zero_where_none_makes_sense() {
+        assert_eq!(or_none("0"), Ok(Duration::ZERO));
+        assert_eq!(or_none("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(or_none("0m"), Err(DurationError));
+        assert_eq!(or_none(""), Err(DurationError));
     }
 
     #[test]

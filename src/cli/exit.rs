@@ -9,9 +9,9 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// Done.
     Done = 0,
-    /// A script failed, or the other side did; no host runs; or somebody who was asked said no.
+    /// A script or a test failed, or the other side did; a check found something; no host runs; or somebody who was asked said no.
     Failed = 1,
-    /// The command line makes no sense, or names what is not there.
+    /// The command line or the configuration makes no sense, or names what is not there.
     Usage = 2,
     /// The keystore cannot be used, or does not take the change.
     Keystore = 3,
@@ -42,8 +42,12 @@ impl Exit {
     fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Failed => "a script or the other side failed, no host runs, or the answer was no",
-            Self::Usage => "the command line is wrong, or names what is not there",
+            Self::Failed => {
+                "a script, a test or the other side failed, a check found something, no host runs, or the answer was no"
+            }
+            Self::Usage => {
+                "the command line or the configuration is wrong, or names what is not there"
+            }
             Self::Keystore => "the keystore cannot be used, or does not take the change",
             Self::Refused => "refused by the other side, or the other side is not trusted",
             Self::Network => "the other side cannot be reached",
@@ -180,7 +184,11 @@ mod tests {
     #[test]
     fn every_code_is_told() {
         let table = Exit::table();
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+        let document = std::fs::read_to_string(document).unwrap();
         for exit in Exit::ALL {
+            let row = format!("| {} | {} |", exit.code(), exit.meaning());
+            assert!(document.contains(&row), "docs/operations.md lacks: {row}");
             assert!(table.contains(&format!("{:>3}  ", exit.code())));
         }
     }

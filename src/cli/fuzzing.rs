@@ -1,8 +1,10 @@
-//! What a fuzzer calls: any text as each of the words of the command line.
+//! What a fuzzer calls: any text as each of the words of the command line, and as its file.
 #![expect(clippy::unwrap_used, reason = "a fuzzer is told by a panic")]
 
 use super::address::{Address, Server};
 use super::duration;
+
+pub(crate) use super::config::fuzzing::file as config;
 
 /// A duration, and whom to connect to.
 pub(crate) fn word(text: &str) {

@@ -8,6 +8,8 @@ mod admin;
 mod args;
 mod audit;
 mod backup;
+mod check;
+mod config;
 mod connect;
 mod curvecp;
 mod demo;
@@ -22,6 +24,8 @@ mod invite;
 mod key;
 mod known;
 mod link;
+mod log;
+mod metrics;
 mod moment;
 mod named;
 mod output;
@@ -32,33 +36,32 @@ mod rooms;
 mod secret;
 mod server;
 mod status;
+mod stop;
 mod terminal;
+mod test;
 mod users;
 mod window;
 mod zap;
 
 use std::future::Future;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::FormatFields;
-use tracing_subscriber::fmt::format::debug_fn;
-
 use crate::ipc::script::Limits;
-use args::{Cli, Command, Global, LogFormat, Penalties, Run, Sandbox};
+use args::{Cli, Command, Global, Penalties, Run, Sandbox};
+use config::{Line, Said};
 use exit::{Exit, Failure, OrExit};
 use output::Output;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let Cli { global, command } = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return curvecp::usage(error),
+    let words = std::env::args_os().collect();
+    let done = match config::command_line(words) {
+        Ok(Line { cli, said }) => run(cli, &said),
+        Err(config::Stop::Line(error)) => return curvecp::usage(error),
+        Err(config::Stop::File(failure)) => Err(failure),
     };
-    match run(command, &global) {
+    match done {
         Ok(code) => code.into(),
         Err(failure) => {
             if !failure.is_silent() {
@@ -69,12 +72,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, global: &Global) -> Result<u8, Failure> {
-    start_log(&command, global)?;
+fn run(cli: Cli, said: &Said) -> Result<u8, Failure> {
+    let Cli { global, command } = cli;
+    let global = &global;
+    log::start(&command, global)?;
     let out = Output::new(global.color);
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
+        Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
         Command::Key(key) => wait(key::run(key, &state_dir(global)?, &out)),
@@ -86,7 +92,12 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
         Command::Backup(args) => wait(backup::backup(args, &state_dir(global)?, &out)),
         Command::Restore(args) => wait(backup::restore(args, &state_dir(global)?, &out)),
         Command::Status(json) => wait(status::run(json.json, &state_dir(global)?, &out)),
+        Command::Metrics => wait(metrics::run(&state_dir(global)?, &out)),
+        Command::Stop(args) => wait(stop::run(args, &state_dir(global)?, &out)),
+        Command::Config(config) => config::run(&config, said, &out),
         Command::Doctor(json) => wait(doctor::run(json.json, &state_dir(global)?, &out)),
+        Command::Check(args) => check::run(&args, &out),
+        Command::Test(args) => test::run(args, &out),
         Command::Stubs => out.raw(rooms::stubs().as_bytes()).map(|()| Exit::Done),
         Command::Reference { docs } => pages::reference(&docs, &out),
         Command::Completions { shell } => pages::completions(shell, &out),
@@ -96,6 +107,12 @@ fn run(command: Command, global: &Global) -> Result<u8, Failure> {
 }
 
 fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
+    if run.scripts.is_empty() {
+        return Err(Failure::because(
+            Exit::Usage,
+            "nothing to run: `moonport run SCRIPT`, or `scripts` below [run] in the configuration file",
+        ));
+    }
     let permissions = run.permissions();
     rooms::run(rooms::Run {
         scripts: run.scripts,
@@ -113,6 +130,8 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         reach: run.allow_connect,
         permissions,
         require_sandbox: run.sandbox == Sandbox::Require,
+        drain: run.drain,
+        metrics: run.metrics,
         passphrase: run.passphrase.place(),
     })
 }
@@ -127,56 +146,6 @@ fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failu
     // A thread may still look a name up.
     runtime.shutdown_background();
     done
-}
-
-fn start_log(command: &Command, global: &Global) -> Result<(), Failure> {
-    let usual = match command {
-        Command::Run(_) => "info",
-        _ => "warn",
-    };
-    let filter = global.log.as_deref().unwrap_or(usual);
-    let filter = EnvFilter::try_new(filter)
-        .or_exit_with(Exit::Usage, || format!("{filter:?} is no filter for --log"))?;
-    let color = output::wanted(global.color, io::IsTerminal::is_terminal(&io::stderr()));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| Unheard(io::stderr()))
-        // It would report on standard error that standard error fails, and panic.
-        .log_internal_errors(false)
-        .with_ansi(color);
-    match global.log_format {
-        LogFormat::Text => log.fmt_fields(fields()).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
-}
-
-/// Fields as people read them. What is said about an error in a script stands on lines of its own,
-/// and what has several lines is indented: a line that begins at the margin is ours.
-fn fields() -> impl for<'w> FormatFields<'w> {
-    debug_fn(|writer, field, value| {
-        let text = format!("{value:?}").replace('\n', "\n    ");
-        match field.name() {
-            "message" => write!(writer, "{text}"),
-            name @ ("in" | "so" | "hint" | "traceback") => write!(writer, "\n  {name}: {text}"),
-            name => write!(writer, " {name}={text}"),
-        }
-    })
-}
-
-/// Standard error, for words that are lost without harm where nobody can take them.
-struct Unheard(io::Stderr);
-
-impl io::Write for Unheard {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let _ = self.0.flush();
-        Ok(())
-    }
 }
 
 fn state_dir(global: &Global) -> Result<PathBuf, Failure> {

@@ -62,7 +62,12 @@ fn render(command: clap::Command, page: &mut dyn Write) -> std::io::Result<()> {
 /// A page for each command, `moonport-key-list.1` and so on; returns how many.
 fn write_all(dir: &Path) -> std::io::Result<usize> {
     fn below(command: &clap::Command, dir: &Path) -> std::io::Result<usize> {
-        let man = clap_mangen::Man::new(command.clone()).manual("Moonport");
+        // Each page says how the program ends, unless it has its own word on that.
+        let page = match command.get_after_help() {
+            Some(_) => command.clone(),
+            None => command.clone().after_help(Exit::table()),
+        };
+        let man = clap_mangen::Man::new(page).manual("Moonport");
         let mut file = std::fs::File::create(dir.join(man.get_filename()))?;
         man.render(&mut file)?;
         let mut pages = 1;
@@ -88,7 +93,9 @@ mod tests {
         let mut page = Vec::new();
         render(Cli::command(), &mut page).unwrap();
         let page = String::from_utf8(page).unwrap();
-        for word in ["run", "demo", "connect", "key", "window", "status", "130"] {
+        for word in [
+            "run", "demo", "key", "status", "metrics", "stop", "config", "130",
+        ] {
             assert!(page.contains(word), "{word} is missing");
         }
     }
@@ -108,6 +115,10 @@ mod tests {
         }
         let page = std::fs::read_to_string(dir.path().join("moonport-connect.1")).unwrap();
         assert!(page.contains("server\\-key") && page.contains("secret\\-fd"));
+        let page = std::fs::read_to_string(dir.path().join("moonport-run.1")).unwrap();
+        for word in ["metrics", "drain", "config", "Exit codes", "130"] {
+            assert!(page.contains(word), "{word} is missing");
+        }
     }
 
     #[test]

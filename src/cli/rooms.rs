@@ -27,6 +27,10 @@ pub(super) struct Run {
     pub(super) reach: Vec<host::Reach>,
     pub(super) permissions: Permissions,
     pub(super) require_sandbox: bool,
+    /// How long sessions have to end by themselves.
+    pub(super) drain: Duration,
+    /// Where numbers are told.
+    pub(super) metrics: Option<host::Loopback>,
     /// Where the host key's passphrase is.
     pub(super) passphrase: Option<Place>,
 }
@@ -47,6 +51,7 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
             ),
         ));
     }
+    let handed = host::Handed::take().or_exit(Exit::Usage)?;
     let (directory, store) = open(&run.state)?;
     let mut keys = host_keys(&directory, run.passphrase.as_ref(), host_tag()?)?;
     if !run.reach.is_empty() {
@@ -68,10 +73,14 @@ pub(super) fn run(run: Run) -> Result<u8, Failure> {
         reach: run.reach,
         permissions: run.permissions,
         require_sandbox: run.require_sandbox,
+        drain: run.drain,
+        metrics: run.metrics,
+        handed,
     };
     host::run(options, Box::new(store), keys).map_err(|error| {
         let exit = match error {
             host::HostError::State { .. } => Exit::Keystore,
+            host::HostError::Metrics { .. } => Exit::Usage,
             host::HostError::Io { .. } => Exit::Failed,
         };
         Failure::new(exit, error)

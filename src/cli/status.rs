@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use keystore::Window;
 use serde::Serialize;
 
 use super::admin::Admin;
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable};
+use super::window;
 use crate::ipc;
 use crate::ipc::admin::{ListenerStatus, ScriptStatus, Status};
 
@@ -17,21 +19,18 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
             true => out
                 .json(&serde_json::json!({ "running": false }))
                 .map(|()| Exit::Failed),
-            false => Err(Failure::because(
-                Exit::Failed,
-                format_args!(
-                    "no host runs on {}; `moonport run SCRIPT` starts one",
-                    state.display()
-                ),
-            )),
+            false => Err(no_host(state)),
         };
     };
     let status = host.status().await?;
+    let mut windows = host.windows().await?;
+    windows.retain(|window| window.ended.is_none());
     match json {
-        true => out.json(&Shown::of(&status))?,
+        true => out.json(&Shown::of(&status, &windows))?,
         false => {
             let sessions = count(status.sessions, "session");
-            out.line(format_args!("host {}: {sessions}", status.pid))?;
+            let ending = if status.ending { ", ending" } else { "" };
+            out.line(format_args!("host {}: {sessions}{ending}", status.pid))?;
             let rows: Vec<_> = status.listeners.iter().map(row).collect();
             out.table(
                 [
@@ -44,6 +43,9 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
                 ["LISTENER", "UNPROVED", "DROPPED", "SHUT OUT", "REFUSED"],
                 &rows,
             )?;
+            if !windows.is_empty() {
+                window::list(&windows, false, out)?;
+            }
             let scripts = status.scripts.iter();
             let rows: Vec<_> = scripts
                 .map(|script| [printable(&script.name), sandbox(&script.sandbox)])
@@ -53,6 +55,17 @@ pub(super) async fn run(json: bool, state: &Path, out: &Output) -> Result<Exit, 
         }
     }
     Ok(Exit::Done)
+}
+
+/// What to do without one.
+pub(super) fn no_host(state: &Path) -> Failure {
+    Failure::because(
+        Exit::Failed,
+        format_args!(
+            "no host runs on {}; `moonport run SCRIPT` starts one",
+            state.display()
+        ),
+    )
 }
 
 fn row(listener: &ListenerStatus) -> [String; 6] {
@@ -133,8 +146,10 @@ pub(super) fn layers(report: &[ipc::Denied]) -> BTreeMap<&str, Vec<&str>> {
 struct Shown<'a> {
     running: bool,
     pid: u32,
+    ending: bool,
     sessions: u32,
     listeners: Vec<Listener<'a>>,
+    windows: Vec<window::Shown<'a>>,
     scripts: Vec<Script<'a>>,
 }
 
@@ -173,10 +188,12 @@ struct Denied<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn of(status: &'a Status) -> Self {
+    fn of(status: &'a Status, windows: &'a [Window]) -> Self {
         Self {
             running: true,
             pid: status.pid,
+            ending: status.ending,
+            windows: windows.iter().map(window::Shown::of).collect(),
             sessions: status.sessions,
             listeners: status.listeners.iter().map(Listener::of).collect(),
             scripts: status.scripts.iter().map(Script::of).collect(),
@@ -243,6 +260,7 @@ mod tests {
     fn programs_see_listeners_and_sessions() {
         let status = Status {
             pid: 7,
+            ending: false,
             sessions: 3,
             highest_wall_ms: 0,
             listeners: vec![ListenerStatus {
@@ -273,7 +291,7 @@ mod tests {
                 }],
             }],
         };
-        let json = serde_json::to_value(Shown::of(&status)).unwrap();
+        let json = serde_json::to_value(Shown::of(&status, &[])).unwrap();
         assert_eq!(json["running"], true);
         assert_eq!(json["listeners"][0]["addresses"][0], "[::1]:6680");
         assert_eq!(
@@ -323,6 +341,7 @@ mod tests {
         let both = "seccomp, landlock";
         let status = Status {
             pid: 7,
+            ending: false,
             sessions: 0,
             highest_wall_ms: 0,
             listeners: vec![

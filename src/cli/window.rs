@@ -14,6 +14,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, printable};
 use super::{key, rooms};
 pub(super) use open::wanted;
+pub(super) use shown::{Shown, list};
 
 pub(super) async fn run(
     command: args::Window,
@@ -25,7 +26,7 @@ pub(super) async fn run(
         args::Window::List(wanted) => {
             let mut windows = Admin::open(state)?.windows().await?;
             windows.retain(|window| wanted.all || window.ended.is_none());
-            shown::list(&windows, wanted.json, out)?;
+            list(&windows, wanted.json, out)?;
         }
         args::Window::Show(wanted) if wanted.watch => {
             return watch::watch(&wanted.window, state, out).await;

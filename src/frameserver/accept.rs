@@ -1,12 +1,11 @@
 //! Who comes in: the listening sockets, and the slots for peers that have proved nothing.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -139,15 +138,39 @@ pub(super) enum Standing {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     held: BTreeMap<ConnectionId, Held>,
-    /// How many each network has.
-    crowds: HashMap<Network, Rc<Cell<usize>>>,
+    crowds: HashMap<Network, Crowd>,
+    /// The oldest of each network in each standing, in the order in which they would go.
+    order: BTreeSet<Turn>,
+}
+
+/// Whose turn it is to go: the earliest standing, the largest crowd, the oldest, since identities
+/// grow.
+type Turn = (Standing, Reverse<usize>, ConnectionId);
+
+/// Those of one network.
+#[derive(Debug, Default)]
+struct Crowd(BTreeSet<(Standing, ConnectionId)>);
+
+impl Crowd {
+    /// The oldest in each standing.
+    fn turns(&self) -> impl Iterator<Item = Turn> {
+        let size = Reverse(self.0.len());
+        let mut next = self.0.first();
+        std::iter::from_fn(move || {
+            let &(standing, oldest) = next?;
+            let youngest = (standing, ConnectionId(u64::MAX));
+            next = self
+                .0
+                .range((Bound::Excluded(youngest), Bound::Unbounded))
+                .next();
+            Some((standing, size, oldest))
+        })
+    }
 }
 
 #[derive(Debug)]
 struct Held {
     source: Network,
-    /// How many its network has, shared by all of them.
-    crowd: Rc<Cell<usize>>,
     standing: Standing,
     inbox: Sender<ToPeer>,
 }
@@ -165,15 +188,29 @@ impl Slots {
         source: Network,
         inbox: Sender<ToPeer>,
     ) {
-        let crowd = Rc::clone(self.crowds.entry(source).or_default());
-        crowd.set(crowd.get() + 1);
+        let standing = Standing::Silent;
+        self.change(source, |crowd| {
+            crowd.0.insert((standing, connection));
+        });
         let held = Held {
             source,
-            crowd,
-            standing: Standing::Silent,
+            standing,
             inbox,
         };
         self.held.insert(connection, held);
+    }
+
+    /// Changes a crowd, and with it whose turn it is.
+    fn change(&mut self, source: Network, change: impl FnOnce(&mut Crowd)) {
+        let crowd = self.crowds.entry(source).or_default();
+        for turn in crowd.turns() {
+            self.order.remove(&turn);
+        }
+        change(crowd);
+        self.order.extend(crowd.turns());
+        if crowd.0.is_empty() {
+            self.crowds.remove(&source);
+        }
     }
 
     /// Takes the slot of whoever has to go to make room, and gives it back. `is_good` says which
@@ -189,23 +226,18 @@ impl Slots {
             Room::None => Standing::Proving,
         };
         // One of many is of a crowd like another.
-        let spared = |held: &Held| held.crowd.get() <= SPARED && is_good(held.source);
-        let may = |held: &Held| held.standing <= limit;
-        let first = self.dispensable(may)?;
-        let first = if self.held.get(&first).is_some_and(spared) {
-            let other = self.dispensable(|held| may(held) && !spared(held));
-            other.or_else(|| (room == Room::None).then_some(first))?
-        } else {
-            first
+        let spared = |(_, Reverse(crowd), connection): &&Turn| {
+            let held = self.held.get(connection);
+            *crowd <= SPARED && held.is_some_and(|held| is_good(held.source))
         };
-        self.remove(first)
-    }
-
-    /// The first to go of those that may: identities grow, so it is the oldest of its kind.
-    fn dispensable(&self, may: impl Fn(&Held) -> bool) -> Option<ConnectionId> {
-        let may = self.held.iter().filter(|(_, held)| may(held));
-        may.min_by_key(|(_, held)| (held.standing, Reverse(held.crowd.get())))
-            .map(|(&connection, _)| connection)
+        let may = self.order.iter().take_while(|turn| turn.0 <= limit);
+        let other = may.clone().find(|turn| !spared(turn));
+        let first = match room {
+            Room::None => other.or_else(|| self.order.first()),
+            _ => other,
+        };
+        let &(.., connection) = first?;
+        self.remove(connection)
     }
 
     /// It has come so far. Nobody falls back but by being refused, and that is final.
@@ -214,7 +246,12 @@ impl Slots {
             && held.standing != Standing::Over
             && (standing > held.standing || standing == Standing::Over)
         {
-            held.standing = standing;
+            let before = std::mem::replace(&mut held.standing, standing);
+            let source = held.source;
+            self.change(source, |crowd| {
+                crowd.0.remove(&(before, connection));
+                crowd.0.insert((standing, connection));
+            });
         }
     }
 
@@ -229,10 +266,9 @@ impl Slots {
     /// Its slot is free: it has ended, or is a session now.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Sender<ToPeer>> {
         let held = self.held.remove(&connection)?;
-        held.crowd.set(held.crowd.get() - 1);
-        if held.crowd.get() == 0 {
-            self.crowds.remove(&held.source);
-        }
+        self.change(held.source, |crowd| {
+            crowd.0.remove(&(held.standing, connection));
+        });
         Some(held.inbox)
     }
 

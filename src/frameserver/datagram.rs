@@ -5,6 +5,9 @@
 //! out evenly.
 
 mod client;
+mod dialled;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -23,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Sender};
 
 use self::client::Client;
+pub(super) use self::dialled::Dialled;
 use super::driver::Ticket;
 use super::hub::{Gone, Shared};
 use super::session;
@@ -225,7 +229,7 @@ impl Gate {
             .borrow_mut()
             .sessions
             .insert(session, inbox);
-        let client = Client::new(peer, channel, place, datagrams, session);
+        let client = Client::accepted(peer, channel, place, datagrams, session);
         tokio::task::spawn_local(client.drive(ticket, told));
     }
 }
@@ -243,6 +247,29 @@ struct Place {
     gate: Rc<Gate>,
     /// Its short-term key.
     key: PublicKey,
+}
+
+impl Place {
+    /// Whether there is room for one more that lingers.
+    fn lingers(&self) -> bool {
+        self.gate.lingering.get() < LINGERING
+    }
+
+    /// Counts as one that lingers, until this is dropped.
+    fn linger(&self) -> Lingers {
+        let gate = Rc::clone(&self.gate);
+        gate.lingering.set(gate.lingering.get() + 1);
+        Lingers(gate)
+    }
+}
+
+/// One that lingers.
+struct Lingers(Rc<Gate>);
+
+impl Drop for Lingers {
+    fn drop(&mut self) {
+        self.0.lingering.set(self.0.lingering.get() - 1);
+    }
 }
 
 impl Drop for Place {

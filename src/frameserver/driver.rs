@@ -16,6 +16,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::accept::Standing;
 use super::door::Network;
+use super::end::{self, End};
 use super::hub::{PORTION, Shared};
 use super::link::Epoch;
 use super::machine::{self, Command, Machine};
@@ -166,20 +167,6 @@ pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Rece
     peer.finish(stream, &mut inbox, end).await;
 }
 
-/// How a peer's service ends.
-#[derive(Debug)]
-struct End {
-    why: Ended,
-    /// What has been said is to arrive.
-    polite: bool,
-}
-
-impl From<Ended> for End {
-    fn from(why: Ended) -> Self {
-        Self { why, polite: false }
-    }
-}
-
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         match error {
@@ -200,12 +187,6 @@ impl From<io::Error> for End {
             _ => Ended::Broken,
         }
         .into()
-    }
-}
-
-impl From<Overrun> for End {
-    fn from(Overrun: Overrun) -> Self {
-        Ended::Told.into()
     }
 }
 
@@ -475,7 +456,7 @@ impl Peer {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, self.out.rest()));
             tokio::select! {
                 _ = goodbye => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         } else if self.session.is_some() {
             let _ = stream.try_write(self.out.rest());
@@ -484,7 +465,7 @@ impl Peer {
             self.ticket.counts(false);
             tokio::select! {
                 () = at(Some(refusal(self.heard, now()))) => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         }
         let farewell = match why {
@@ -495,33 +476,14 @@ impl Peer {
             let goodbye = tokio::time::timeout(GOODBYE, goodbye(&mut stream, farewell));
             tokio::select! {
                 _ = goodbye => {}
-                () = ended(inbox) => {}
+                () = end::at_once(inbox) => {}
             }
         }
         drop(stream);
         self.ticket.tell(why);
-        let Some(mut session) = self.session.take() else {
-            return;
-        };
-        let left = session.leave_program().zip(self.pipes.take());
-        let mut more = session.end(&self.shared.script);
-        if let Some((program, pipes)) = left {
-            pipes.finish(program).await;
-        }
-        while more {
-            tokio::select! {
-                told = inbox.recv() => match told {
-                    Some(ToPeer::Script(epoch, message)) => {
-                        if session.said(epoch, *message).is_err() {
-                            return;
-                        }
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
-                () = self.shared.script.relieved(), if session.is_held_up() => {}
-            }
-            more = session.linger(&self.shared.script);
+        if let Some(session) = self.session.take() {
+            let pipes = self.pipes.take();
+            end::hand_on(session, pipes, inbox, &self.shared.script).await;
         }
     }
 }
@@ -604,11 +566,6 @@ async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
     let mut unread = [0; 1024];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
-}
-
-/// Waits until the peer is to end at once.
-pub(super) async fn ended(inbox: &mut Receiver<ToPeer>) {
-    while !matches!(inbox.recv().await, None | Some(ToPeer::End(_))) {}
 }
 
 /// Waits for a deadline; for ever, if there is none.

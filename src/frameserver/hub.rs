@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
 use super::accept::{Acceptor, Slots};
-use super::datagram::Gate;
+use super::datagram::{Dialled, Gate};
 use super::door::{Door, Network, Room};
 use super::driver::{self, Ticket, ToPeer};
 use super::link::{Link, Outbox, PATIENCE};
@@ -154,7 +155,10 @@ impl Hub {
         let config = Config::new(listen.speaks, listen.handshake)?;
         let endpoint = match config {
             Config::CurveCp { extension, idle } => Some((extension, idle)),
-            Config::A12(_) | Config::Zmtp { .. } | Config::ZmtpClient { .. } => None,
+            Config::A12(_)
+            | Config::Zmtp { .. }
+            | Config::ZmtpClient { .. }
+            | Config::CurveCpClient(_) => None,
         };
         let shared = Rc::new(Shared {
             host: Questions::default(),
@@ -290,22 +294,26 @@ impl Hub {
         if !self.shared.config.borrow().is_client() {
             return Err(Gone::Rules);
         }
-        let stream = std::net::TcpStream::from(stream);
-        let server = stream.peer_addr()?;
-        let stream = TcpStream::from_std(stream)?;
         let (inbox, told) = mpsc::channel(session::MAX_UNREAD);
-        let ticket = Ticket::admitted(
-            Rc::clone(&self.shared),
-            ConnectionId(session.0),
-            server,
-            session,
-        );
-        self.shared
-            .peers
-            .borrow_mut()
-            .sessions
-            .insert(session, inbox);
-        tokio::task::spawn_local(driver::drive(stream, ticket, told));
+        let ticket = |server| {
+            let shared = Rc::clone(&self.shared);
+            Ticket::admitted(shared, ConnectionId(session.0), server, session)
+        };
+        match &*self.shared.config.borrow() {
+            Config::CurveCpClient(server) => {
+                let dialled = Dialled::new(&self.shared, Arc::clone(server), stream)?;
+                let ticket = ticket(dialled.server());
+                tokio::task::spawn_local(dialled.drive(session, ticket, told));
+            }
+            _ => {
+                let stream = std::net::TcpStream::from(stream);
+                let ticket = ticket(stream.peer_addr()?);
+                let stream = TcpStream::from_std(stream)?;
+                tokio::task::spawn_local(driver::drive(stream, ticket, told));
+            }
+        }
+        let mut peers = self.shared.peers.borrow_mut();
+        peers.sessions.insert(session, inbox);
         Ok(())
     }
 

@@ -75,7 +75,6 @@ impl Outbox {
     }
 
     /// All that waits.
-    #[cfg(test)]
     pub(super) fn take(&self) -> Vec<ToScript> {
         self.queue.borrow_mut().drain(..).collect()
     }

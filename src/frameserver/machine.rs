@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
-use identity::Reference;
+use identity::{PublicKey, Reference};
 use rand_core::SeedableRng;
 
 use super::accept::Standing;
@@ -33,6 +33,20 @@ pub(super) enum Config {
         extension: curvecp::Extension,
         idle: Duration,
     },
+    /// The same, from us.
+    CurveCpClient(Arc<Server>),
+}
+
+/// A server of CurveCP.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) key: PublicKey,
+    pub(super) name: curvecp::ServerName,
+    pub(super) extension: curvecp::Extension,
+    pub(super) own: curvecp::Extension,
+    pub(super) idle: Duration,
+    /// So long it has to take us.
+    pub(super) handshake: Duration,
 }
 
 /// The host has said what it must not say.
@@ -77,12 +91,26 @@ impl Config {
                 high_water,
             }),
             Speaks::CurveCp { extension, idle } => Ok(Self::CurveCp { extension, idle }),
+            Speaks::CurveCpClient {
+                server,
+                name,
+                extension,
+                own,
+                idle,
+            } => Ok(Self::CurveCpClient(Arc::new(Server {
+                key: server,
+                name: *name,
+                extension,
+                own,
+                idle,
+                handshake,
+            }))),
         }
     }
 
     /// Whether connections come from us.
     pub(super) fn is_client(&self) -> bool {
-        matches!(self, Self::ZmtpClient { .. })
+        matches!(self, Self::ZmtpClient { .. } | Self::CurveCpClient(_))
     }
 
     /// What goes over the segments of peers.
@@ -91,7 +119,7 @@ impl Config {
             Self::A12(_) => Carries::Events,
             Self::Zmtp { config, high_water } => messages(&config.socket, *high_water),
             Self::ZmtpClient { config, high_water } => messages(&config.socket, *high_water),
-            Self::CurveCp { .. } => Carries::Stream { writable: true },
+            Self::CurveCp { .. } | Self::CurveCpClient(_) => Carries::Stream { writable: true },
         }
     }
 
@@ -105,7 +133,10 @@ impl Config {
                 });
                 Ok(())
             }
-            Self::Zmtp { .. } | Self::ZmtpClient { .. } | Self::CurveCp { .. } => Err(Rules),
+            Self::Zmtp { .. }
+            | Self::ZmtpClient { .. }
+            | Self::CurveCp { .. }
+            | Self::CurveCpClient(_) => Err(Rules),
         }
     }
 }
@@ -156,6 +187,8 @@ pub(super) enum Command {
 pub(super) enum Event {
     A12(a12::Event),
     Zmtp(zmtp::Event),
+    /// A server has taken us.
+    Up,
     /// The next bytes of its stream.
     Data(Vec<u8>),
     /// Its stream is complete.
@@ -187,7 +220,7 @@ impl Machine {
                 let machine = zmtp::Initiator::new(config.clone(), now, &mut random);
                 Self::ZmtpClient(Box::new(machine))
             }
-            Config::CurveCp { .. } => return None,
+            Config::CurveCp { .. } | Config::CurveCpClient(_) => return None,
         })
     }
 

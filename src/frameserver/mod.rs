@@ -12,6 +12,8 @@
 //!                     session: segments, credit, what waits; or pipes of a program in the script's place
 //! ```
 //!
+//! `memory` is the same without a process or sockets, for tests of scripts.
+//!
 //! One process per listener, with one thread. It is locked down before it accepts anybody; it
 //! never has a static private key, and a session's keys only after the host has verified the
 //! proof. What one peer can make it hold is bounded: before the proof by the machine's room and
@@ -21,15 +23,19 @@ mod accept;
 mod datagram;
 mod door;
 mod driver;
+mod end;
 mod hub;
 mod link;
 mod machine;
+mod memory;
 mod pipes;
 mod session;
 mod tally;
 
 #[cfg(test)]
 mod tests;
+
+pub use memory::{Memory, Said, Unheard};
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;

@@ -160,6 +160,10 @@ impl Session {
         match event.into() {
             Event::A12(event) => self.event_a12(event),
             Event::Zmtp(event) => self.event_zmtp(event),
+            Event::Up => {
+                let segment = self.segment(PRIMARY);
+                self.backlog.push_back(ToScript::Connected { segment });
+            }
             Event::Data(bytes) => {
                 let segment = self.segment(PRIMARY);
                 // What waits goes together: credit is for pieces, however small.

@@ -76,8 +76,30 @@ fn parts(answer: FromHost) -> Vec<FromHost> {
         FromHost::Windows(windows) => split(windows).map(FromHost::Windows).collect(),
         FromHost::Applied(ended) => split(ended).map(FromHost::Applied).collect(),
         FromHost::Sessions(sessions) => split(sessions).map(FromHost::Sessions).collect(),
+        FromHost::Metrics(lines) => split(lines).map(FromHost::Metrics).collect(),
+        FromHost::Status(status) => of_status(status),
         other => vec![other],
     }
+}
+
+/// What runs, in parts: each has the head, and some of the listeners or of the scripts.
+fn of_status(status: Status) -> Vec<FromHost> {
+    let Status {
+        listeners, scripts, ..
+    } = status;
+    let part = |listeners, scripts| {
+        FromHost::Status(Status {
+            listeners,
+            scripts,
+            ..status
+        })
+    };
+    let listeners = split(listeners).filter(|some| !some.is_empty());
+    let scripts = split(scripts);
+    listeners
+        .map(|some| part(some, Vec::new()))
+        .chain(scripts.map(|some| part(Vec::new(), some)))
+        .collect()
 }
 
 /// Portions of about [`PART`] bytes, and an empty one.
@@ -170,6 +192,8 @@ impl Host {
                     drop(reply.send(FromHost::Status(host.status(highest))));
                 })
             }),
+            ToHost::Metrics => self.tell_metrics(reply),
+            ToHost::End(wish) => self.told_to_end(wish, reply),
             ToHost::Admit { name, key, from } => {
                 self.admit_caller(Caller { name, key, from }, reply);
             }
@@ -188,6 +212,7 @@ impl Host {
             .filter(|(_, front)| front.listener.is_some());
         Status {
             pid: std::process::id(),
+            ending: self.ending.is_begun(),
             listeners: listeners
                 .map(|(id, front)| ListenerStatus {
                     name: front.name.clone(),

@@ -150,10 +150,12 @@ impl Host {
                 let Caller { name, key, from } = &caller;
                 match &came {
                     Ok(Admitted { window, .. }) => {
+                        host.counts.elsewhere();
                         let new = window.is_some();
                         tracing::info!(%name, %key, source = %from, new, "admitted elsewhere");
                     }
                     Err(reason) => {
+                        host.counts.refusal(*reason);
                         tracing::debug!(%name, %key, %from, ?reason, "refused elsewhere")
                     }
                 }

@@ -101,6 +101,18 @@ impl Host {
         }
     }
 
+    /// A script lets a client go: what talks with it ends at once, though the client may still be
+    /// given what was written.
+    pub(super) fn end_program(&mut self, script: ScriptId, id: SessionId) {
+        match self.sessions.get(id) {
+            Some(session) if session.script == script => {
+                self.programs.client_gone(id, Farewell::Script);
+            }
+            Some(_) => self.kill_script(script, "it wanted a program ended that is not its own"),
+            None => {}
+        }
+    }
+
     /// The script has decided on a client for which it may want a program: that is there before the
     /// first word of the client is.
     pub(super) fn exec_decided(&mut self, id: SessionId, accept: bool) {

@@ -62,6 +62,8 @@ pub(super) struct Front {
     /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
     /// and the address is free, whatever the frameserver does.
     sockets: Vec<Bound>,
+    /// The sockets are somebody else's, who goes on with them: they are not shut down.
+    handed: bool,
     child: Option<Child<ToFrameserver>>,
     /// The admissions of its peers.
     pub(super) table: Table,
@@ -172,6 +174,7 @@ impl Front {
             wishes: [None, None],
             undecided: 0,
             sockets: Vec::new(),
+            handed: false,
             child: Some(child),
             table: Table::new(Scheme::A12, unproved.full()),
             link: Some(link.into_fd()),
@@ -198,18 +201,18 @@ impl Host {
         if self.fronts_of(script).len() >= MAX_LISTENERS {
             return self.tell_ended(script, wanted.listener, "too many listeners");
         }
+        if self.ending.is_begun() {
+            return self.tell_ended(script, wanted.listener, "the host is ending");
+        }
         let sockets = match wanted.interface.parse::<Interface>() {
-            Ok(interface) => interface
-                .listen(wanted.port, |address| self.is_left(address))
-                .map(|sockets| (interface.scheme(), sockets))
-                .map_err(|error| BindFailure(&error).to_string()),
+            Ok(interface) => self.sockets(&interface, &wanted),
             Err(error) => Err(error.to_string()),
         };
         let cannot = |host: &mut Self, why: &str| {
             tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
             host.tell_ended(script, wanted.listener, why);
         };
-        let (scheme, sockets) = match sockets {
+        let (scheme, sockets, handed) = match sockets {
             Ok(sockets) => sockets,
             Err(why) => return cannot(self, &why),
         };
@@ -245,6 +248,7 @@ impl Host {
             listed: Vec::new(),
             undecided: 0,
             sockets,
+            handed,
             child: None,
             table: Table::new(scheme, self.options.unproved.full()),
             link: None,
@@ -271,6 +275,24 @@ impl Host {
                 Err(error) => host.front_failed(id, &error.to_string()),
             })
         });
+    }
+
+    /// What a listener listens on: handed over under its name, or made.
+    fn sockets(
+        &self,
+        interface: &Interface,
+        wanted: &script::Listen,
+    ) -> Result<(Scheme, Vec<Bound>, bool), String> {
+        let scheme = interface.scheme();
+        let handed = &self.options.handed;
+        match handed.socket(&wanted.name, interface, wanted.port) {
+            Some(Ok(socket)) => Ok((scheme, vec![socket], true)),
+            Some(Err(error)) => Err(error.to_string()),
+            None => interface
+                .listen(wanted.port, |address| self.is_left(address))
+                .map(|sockets| (scheme, sockets, false))
+                .map_err(|error| BindFailure(&error).to_string()),
+        }
     }
 
     /// Whether clients of a listener that is gone still use this address for datagrams.
@@ -355,8 +377,10 @@ impl Host {
         front.listener = None;
         front.undecided = 0;
         for socket in std::mem::take(&mut front.sockets) {
-            // It may not be listening yet; then closing it is enough.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+            if !front.handed {
+                // It may not be listening yet; then closing it is enough.
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+            }
         }
         match &mut front.child {
             Some(child) => child.tell(ToFrameserver::StopListening),
@@ -414,6 +438,18 @@ impl Host {
     pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
         self.disconnect_all(script);
         for id in self.fronts_of(script) {
+            self.stop_listening(id);
+        }
+    }
+
+    /// Nobody new is taken by anybody.
+    pub(super) fn stop_all_listening(&mut self) {
+        let listening = self
+            .fronts
+            .iter()
+            .filter(|(_, front)| front.listener.is_some());
+        let listening: Vec<FrontId> = listening.map(|(id, _)| *id).collect();
+        for id in listening {
             self.stop_listening(id);
         }
     }

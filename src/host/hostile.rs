@@ -133,6 +133,9 @@ impl World {
             sessions: 64,
             window: Duration::from_secs(600),
             require_sandbox: true,
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: super::Handed::default(),
         };
         let (host, events) = Host::start(options, Box::new(store), keys).unwrap();
         let (_, told) = mpsc::channel(1);

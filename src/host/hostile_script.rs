@@ -81,10 +81,16 @@ impl World {
                     some: vec![name("lab")],
                 },
             },
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: crate::host::Handed::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),
             require_sandbox: true,
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: super::Handed::default(),
         };
         let (mut host, events) = Host::start(options, Box::new(store), keys).unwrap();
         let (child, told, killed) = Child::played();
@@ -170,6 +176,7 @@ fn what_a_script_may_not_ask_for_costs_it_its_life() {
             exec(OWN, &[]),
             exec(OWN, &["/bin/true", "a\0b"]),
             exec(THEIRS, &["/bin/true"]),
+            FromScript::EndProgram(THEIRS),
             wish(KeyWish::List(name("files"))),
             wish(KeyWish::Accept {
                 key: key(7),

@@ -126,6 +126,35 @@ impl Interface {
     }
 }
 
+impl Interface {
+    /// Whether a socket that is bound already is where [`listen`](Self::listen) would make one.
+    /// Clients of datagrams get sockets beside it, which only the user who has bound it can make.
+    pub(super) fn fits(&self, socket: &Bound, port: u16) -> bool {
+        let Some(bound) = address(socket) else {
+            return false;
+        };
+        let port = match port {
+            0 => self.scheme.port().unwrap_or(bound.port()),
+            port => port,
+        };
+        let device = socket.device().ok().flatten();
+        let place = match &self.place {
+            Place::Everywhere => bound.ip().is_unspecified() && device.is_none(),
+            Place::Device(name) => {
+                bound.ip().is_unspecified() && device.as_deref() == Some(name.as_bytes())
+            }
+            Place::Address(ip, scope) => {
+                let bound_scope = match bound {
+                    SocketAddr::V6(bound) => bound.scope_id(),
+                    SocketAddr::V4(_) => 0,
+                };
+                bound.ip() == *ip && bound_scope == *scope
+            }
+        };
+        self.scheme != Scheme::CurveCp && bound.port() == port && place
+    }
+}
+
 /// The address of a socket.
 pub(super) fn address(socket: &Bound) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket()
@@ -204,6 +233,14 @@ pub(super) fn connected(beside: &Bound, client: SocketAddr) -> io::Result<OwnedF
     socket.set_reuse_port(true)?;
     socket.bind(&address)?;
     socket.connect(&client.into())?;
+    keep(&socket);
+    Ok(socket.into())
+}
+
+/// A socket for the datagrams of a server, at an address that the system chooses.
+pub(super) fn associated(server: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), None)?;
+    socket.connect(&server.into())?;
     keep(&socket);
     Ok(socket.into())
 }

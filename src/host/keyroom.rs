@@ -128,6 +128,23 @@ impl Room {
         Some(answer.into())
     }
 
+    /// The same in CurveCP: towards a server's long-term key.
+    pub(super) fn vouch_curvecp(
+        &mut self,
+        client: &PublicKey,
+        server: &PublicKey,
+    ) -> Option<Answer> {
+        let own = self.client.as_ref()?;
+        let mut nonce = [0; 16];
+        self.random.fill_bytes(&mut nonce);
+        let vouch = curvecp::keyroom::vouch(own, client, server, nonce);
+        let answer = curvecp::Answer::Vouch {
+            key: own.public()?,
+            vouch: Box::new(vouch),
+        };
+        Some(answer.into())
+    }
+
     /// Answers a client that has shown nothing, in a protocol with cookies.
     pub(super) fn welcome(&mut self, ask: Ask, options: &Options) -> Result<Answer, Violation> {
         self.expire();

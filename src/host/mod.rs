@@ -20,6 +20,10 @@
 //! | `exec`, `launch` | which programs run that scripts have started |
 //! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
+//! | `ending` | how it ends |
+//! | `handed` | which sockets a service manager has bound for it |
+//! | `notify` | what a service manager hears |
+//! | `metrics` | what is counted, and who is told |
 //! | `doorman` | whom servers of other programs may let in |
 //! | `hostkeys` | what is done to the host's keys |
 //! | `probe` | what a sandbox denies on this system |
@@ -30,10 +34,12 @@ mod child;
 mod clock;
 pub mod control;
 mod doorman;
+mod ending;
 mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -42,6 +48,8 @@ mod hostkeys;
 mod interface;
 mod keyroom;
 pub mod launch;
+mod metrics;
+mod notify;
 mod outbound;
 mod peers;
 mod probe;
@@ -72,6 +80,8 @@ use tokio::time::Instant;
 
 pub use clock::Clock;
 pub use doorman::{Caller, Doorman, admit};
+pub use handed::{Handed, HandedError};
+pub use metrics::{Loopback, NoLoopback};
 pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
@@ -82,7 +92,7 @@ use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
 use fronts::Front;
 use keyroom::KeyRoom;
-pub use outbound::{NoReach, Reach};
+pub use outbound::{NoReach, Reach, own_extension};
 use roll::Roll;
 use scripts::Script;
 use store::{Store, Then};
@@ -118,6 +128,12 @@ pub struct Options {
     pub permissions: Permissions,
     /// Refuse to run a script, and to listen, unless every action that the sandbox denies is denied.
     pub require_sandbox: bool,
+    /// How long sessions have to end by themselves when the host is told to end.
+    pub drain: Duration,
+    /// Where numbers are told to whoever asks on this machine.
+    pub metrics: Option<Loopback>,
+    /// Sockets that are bound already.
+    pub handed: Handed,
 }
 
 /// Why a host does not run.
@@ -128,6 +144,14 @@ pub enum HostError {
     State {
         /// What was to be made.
         path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The page with numbers could not be made.
+    #[error("cannot tell numbers at {at}: {error}")]
+    Metrics {
+        /// Where.
+        at: Loopback,
         /// What the system says.
         error: io::Error,
     },
@@ -195,7 +219,7 @@ enum Event {
     /// A script process did something.
     Script(ScriptId, Did<FromScript>),
     /// An outbound connection has been dialled.
-    Dialled(FrontId, io::Result<std::net::TcpStream>),
+    Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
     Admin(Actor, ToHost, oneshot::Sender<FromHost>),
     /// A signal says that it is time to go.
@@ -233,8 +257,10 @@ struct Host {
     leaving: Vec<(ScriptId, Instant)>,
     next_front: u32,
     next_session: u64,
-    /// When whatever still runs is killed, once the end has begun.
-    stopping: Option<Instant>,
+    /// How far the end is.
+    ending: ending::Ending,
+    manager: notify::Manager,
+    counts: metrics::Counts,
     /// The highest exit code of the scripts that have ended.
     code: u8,
 }
@@ -270,6 +296,9 @@ impl Host {
             path: socket,
             error,
         })?;
+        if let Some(at) = options.metrics {
+            metrics::serve(at, events.clone()).map_err(|error| HostError::Metrics { at, error })?;
+        }
         let mut host = Self {
             options,
             store,
@@ -290,7 +319,9 @@ impl Host {
             leaving: Vec::new(),
             next_front: 0,
             next_session: 0,
-            stopping: None,
+            ending: ending::Ending::default(),
+            manager: notify::Manager::from_environment(),
+            counts: metrics::Counts::default(),
             code: 0,
         };
         host.read_windows();
@@ -321,6 +352,7 @@ impl Host {
                 _ = tick.tick() => self.tick(),
                 () = reached(self.next_expiry()) => self.expire(),
             }
+            self.go_on_ending();
         }
         Ok(self.code)
     }
@@ -335,17 +367,7 @@ impl Host {
             Event::Dialled(front, made) => self.dialled(front, made),
             Event::Script(script, did) => self.script_did(script, did),
             Event::Admin(by, request, reply) => self.admin(by, request, reply),
-            Event::Stop if self.stopping.is_some() => {
-                tracing::warn!("told to stop twice: ending at once");
-                self.scripts.clear();
-                self.fronts.clear();
-                self.outbound.clear();
-                self.programs.clear();
-            }
-            Event::Stop => {
-                tracing::info!("ending");
-                self.stop();
-            }
+            Event::Stop => self.signalled(),
         }
     }
 
@@ -355,24 +377,7 @@ impl Host {
         self.overdue_revocations();
         self.sum_refusals();
         self.cut_leaving();
-        if self
-            .stopping
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            tracing::warn!("some process did not end in time");
-            self.scripts.clear();
-            self.fronts.clear();
-            self.outbound.clear();
-            self.programs.clear();
-        }
-    }
-
-    /// Begins the end: scripts are told, and what has not ended in time is killed.
-    fn stop(&mut self) {
-        self.stopping = Some(Instant::now() + PATIENCE);
-        for script in self.scripts.values_mut() {
-            script.tell(crate::ipc::script::ToScript::Stop);
-        }
+        self.tell_manager();
     }
 
     /// All scripts have ended, the frameservers have closed their peers' connections, and programs
@@ -405,6 +410,3 @@ const EVENTS: usize = 1024;
 
 /// How often windows are looked at for having expired.
 const TICK: Duration = Duration::from_millis(200);
-
-/// How long everything has to end by itself.
-const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::TcpStream;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,12 +16,13 @@ use thiserror::Error;
 
 use super::child::{Child, Did};
 use super::fronts::words;
+use super::interface;
 use super::store::Then;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
 use crate::ipc::script::{Connect, ToScript};
-use crate::ipc::{ConnectionId, ListenerId, SessionId, Socket, link};
-use crate::wire::{Answer, Ask, Refusal, Violation, zmtp};
+use crate::ipc::{ConnectOptions, ConnectionId, ListenerId, SessionId, Socket, link};
+use crate::wire::{Answer, Ask, Refusal, Violation, curvecp, zmtp};
 
 /// What scripts may connect to, written `HOST[:PORT]`; `*` for HOST is any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,18 +130,14 @@ impl Host {
         self.tell_ended(script, wanted.connection, why);
     }
 
-    fn start_outbound(&mut self, script: ScriptId, wanted: &Connect) -> std::io::Result<()> {
+    fn start_outbound(&mut self, script: ScriptId, wanted: &Connect) -> io::Result<()> {
         let (theirs, scripts) = Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair()?;
         self.next_front += 1;
         let id = FrontId(self.next_front);
         let mut child = self.spawn_front(id)?;
         child.tell_with(
             ToFrameserver::Listen(Listen {
-                speaks: Speaks::ZmtpClient {
-                    server: wanted.server,
-                    socket: Box::new(wanted.options.socket.clone()),
-                    high_water: wanted.options.high_water,
-                },
+                speaks: speaks(wanted),
                 handshake: self.options.handshake,
                 unproved: self.options.unproved,
                 penalties: false,
@@ -205,15 +203,22 @@ impl Host {
             }
             FromFrameserver::Failed(why) => self.end_outbound(id, &words(&why)),
             FromFrameserver::Ask {
-                connection,
-                ask: Ask::Zmtp(zmtp::Ask::Vouch { client, server }),
-                ..
+                connection, ask, ..
             } if outbound.session == Some(SessionId(connection.0))
+                && may_ask(&outbound.wanted.options, &ask)
                 && outbound.vouched.insert(connection) =>
             {
                 let host = outbound.wanted.server;
                 let work = move |room: &mut super::keyroom::Room| -> Then<Self> {
-                    let answer = room.vouch(&client, &server, &host);
+                    let answer = match ask {
+                        Ask::Zmtp(zmtp::Ask::Vouch { client, server }) => {
+                            room.vouch(&client, &server, &host)
+                        }
+                        Ask::CurveCp(curvecp::Ask::Vouch { client, .. }) => {
+                            room.vouch_curvecp(&client, &host)
+                        }
+                        _ => None,
+                    };
                     Box::new(move |host: &mut Self| {
                         host.keyroom.done();
                         if let Some(outbound) = host.outbound.get_mut(&id) {
@@ -248,33 +253,36 @@ impl Host {
             return;
         };
         let target = (outbound.wanted.host.clone(), outbound.wanted.port);
+        let datagrams = matches!(outbound.wanted.options, ConnectOptions::CurveCp(_));
+        let attempt = outbound.failures as usize;
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
-            let made = tokio::time::timeout(DIAL, tokio::net::TcpStream::connect(target)).await;
-            let made = match made {
-                Ok(made) => made.and_then(tokio::net::TcpStream::into_std),
-                Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+            let made = async {
+                match datagrams {
+                    true => associate(target, attempt).await,
+                    false => stream(target).await,
+                }
             };
+            let made = tokio::time::timeout(DIAL, made).await;
+            let made = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             // The host is gone if nobody hears this.
             drop(events.send(Event::Dialled(id, made)).await);
         });
     }
 
     /// An attempt has been made.
-    pub(super) fn dialled(&mut self, id: FrontId, made: std::io::Result<TcpStream>) {
+    pub(super) fn dialled(&mut self, id: FrontId, made: io::Result<OwnedFd>) {
         let Some(outbound) = self.outbound.get_mut(&id).filter(|it| !it.over) else {
             return;
         };
         match made {
-            Ok(stream) => {
-                // Small messages go at once.
-                let _ = stream.set_nodelay(true);
+            Ok(socket) => {
                 self.next_session += 1;
                 let session = SessionId(self.next_session);
                 outbound.session = Some(session);
                 outbound.vouched.clear();
                 let connected = ToFrameserver::Connected(session);
-                outbound.child.tell_with(connected, vec![stream.into()]);
+                outbound.child.tell_with(connected, vec![socket]);
             }
             Err(error) => self.again(id, &error.to_string()),
         }
@@ -282,6 +290,13 @@ impl Host {
 
     /// A connection is gone: it is made again, unless that is of no use.
     fn lost(&mut self, id: FrontId, why: &Ended) {
+        if let Some(outbound) = self.outbound.get_mut(&id)
+            && let (Ended::Peer, ConnectOptions::CurveCp(_)) = (why, &outbound.wanted.options)
+        {
+            // Both streams have ended. Its frameserver says so, behind what has come on them.
+            outbound.over = true;
+            return outbound.child.tell(ToFrameserver::StopListening);
+        }
         match why {
             Ended::Refused(_) => self.end_outbound(id, "refused: key not accepted"),
             Ended::Violation(violation @ (Violation::Deadline | Violation::Silent)) => {
@@ -353,6 +368,57 @@ impl Host {
             }
         }
     }
+}
+
+/// What a frameserver has to know of a connection.
+fn speaks(wanted: &Connect) -> Speaks {
+    match &wanted.options {
+        ConnectOptions::Zmtp(options) => Speaks::ZmtpClient {
+            server: wanted.server,
+            socket: Box::new(options.socket.clone()),
+            high_water: options.high_water,
+        },
+        ConnectOptions::CurveCp(options) => Speaks::CurveCpClient {
+            server: wanted.server,
+            name: Box::new(options.server_name.clone()),
+            extension: options.extension,
+            own: options.own_extension.unwrap_or_else(own_extension),
+            idle: options.idle,
+        },
+    }
+}
+
+/// Whether a frameserver that speaks this may ask this.
+fn may_ask(options: &ConnectOptions, ask: &Ask) -> bool {
+    match options {
+        ConnectOptions::Zmtp(_) => matches!(ask, Ask::Zmtp(zmtp::Ask::Vouch { .. })),
+        ConnectOptions::CurveCp(_) => matches!(ask, Ask::CurveCp(curvecp::Ask::Vouch { .. })),
+    }
+}
+
+/// What tells programs of CurveCP apart behind this machine's address, if its administrator has said
+/// so in `/etc/curvecpextension`.
+pub fn own_extension() -> curvecp::Extension {
+    let bytes = std::fs::read("/etc/curvecpextension").ok();
+    let whole = bytes.and_then(|bytes| bytes.try_into().ok());
+    whole.map(curvecp::Extension).unwrap_or_default()
+}
+
+async fn stream(target: (String, u16)) -> io::Result<OwnedFd> {
+    let stream = tokio::net::TcpStream::connect(target).await?.into_std()?;
+    // Small messages go at once.
+    let _ = stream.set_nodelay(true);
+    Ok(stream.into())
+}
+
+/// A socket for the datagrams of one server, at another of its addresses with each attempt.
+async fn associate(target: (String, u16), attempt: usize) -> io::Result<OwnedFd> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(target).await?.collect();
+    let server = addresses
+        .iter()
+        .cycle()
+        .nth(attempt % addresses.len().max(1));
+    interface::associated(*server.ok_or(io::ErrorKind::AddrNotAvailable)?)
 }
 
 /// How long to wait after so many failures in a row: twice as long each time, and up to half as long

@@ -24,7 +24,12 @@ impl Host {
     /// Does what the admission of a connection needs next.
     pub(super) fn perform(&mut self, id: FrontId, connection: ConnectionId, effect: Effect) {
         match effect {
-            Effect::Lookup { key, secret } => self.look_up(id, connection, key, secret),
+            Effect::Lookup { key, secret } => {
+                if let Some(front) = self.fronts.get(&id) {
+                    self.counts.claim(front.scheme);
+                }
+                self.look_up(id, connection, key, secret);
+            }
             Effect::Challenge { claim, rounds, way } => {
                 self.challenge(id, connection, claim, rounds, way);
             }
@@ -350,6 +355,7 @@ impl Host {
         }
         front.undecided += 1;
         let (carries, scheme) = (front.carries(), front.scheme);
+        self.counts.admission(scheme);
         let name = front.name.clone();
         self.sessions.enter(
             session,

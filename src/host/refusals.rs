@@ -60,6 +60,7 @@ impl Host {
             reason,
         } = refused;
         tracing::debug!(name = %front.name, %from, ?reason, "refused");
+        self.counts.refusal(reason);
         if front.refusals.take(Instant::now()) {
             let name = front.name.clone();
             self.store.note(Note::Refused {

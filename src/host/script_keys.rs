@@ -27,7 +27,7 @@ pub(super) struct Wishes(Vec<Asker>);
 enum Done {
     Listed(Vec<KeyStatus>),
     /// The key stands so now.
-    Changed(PublicKey, Option<Entry>),
+    Changed(PublicKey, Option<Box<Entry>>),
 }
 
 impl Host {
@@ -64,7 +64,7 @@ impl Host {
                 Ok(Done::Listed(keys)) => host.answer_wish(asker, call, Ok(keys)),
                 Ok(Done::Changed(key, entry)) => {
                     // Those who have to go are on their way before it is waited for them.
-                    host.judge(&[(key, entry)]);
+                    host.judge(&[(key, entry.map(|entry| *entry))]);
                     host.answer_when_gone(asker, call, key);
                 }
             })
@@ -140,7 +140,7 @@ fn fulfil(
     let key = *change.key().ok_or("it is of no key")?;
     // What cannot be looked up is taken as forgotten.
     let entry = keystore.entry(&key).unwrap_or_default();
-    Ok(Done::Changed(key, entry))
+    Ok(Done::Changed(key, entry.map(Box::new)))
 }
 
 fn shown(entry: Entry, name: &Name) -> Option<KeyStatus> {

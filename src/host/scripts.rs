@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
+use super::metrics::ScriptCounts;
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{Denied, ListenerId};
@@ -24,6 +25,9 @@ pub(super) struct Script {
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
     exit: Option<Exit>,
+    /// Its process has been loaded, and has asked for what it asks for then.
+    loaded: bool,
+    pub(super) counts: ScriptCounts,
 }
 
 #[derive(Debug)]
@@ -52,12 +56,19 @@ impl Script {
             sandbox: Vec::new(),
             restarts: VecDeque::new(),
             exit: None,
+            loaded: true,
+            counts: ScriptCounts::default(),
         }
     }
 
     /// Its process of the moment.
     pub(super) fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// It has been loaded, and has asked for the listeners that it makes then.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
@@ -86,6 +97,8 @@ impl Host {
                 sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
+                loaded: false,
+                counts: ScriptCounts::default(),
             };
             self.scripts.insert(id, script);
         }
@@ -142,6 +155,7 @@ impl Host {
                 self.script_closes(id, listener, window);
             }
             FromScript::Exec(wanted) => self.exec(id, wanted),
+            FromScript::EndProgram(session) => self.end_program(id, session),
             FromScript::Keys { call, wish } => self.script_wishes(id, call, wish),
             FromScript::Decide { session, accept } => self.decide(id, session, accept),
             FromScript::Unlisten(listener) => self.unlisten(id, listener),
@@ -155,8 +169,18 @@ impl Host {
                     script.sandbox = sandbox;
                 }
             }
-            FromScript::Report(report) => self.script_reports(id, &report),
-            FromScript::Started => tracing::info!(script = self.script_name(id), "running"),
+            FromScript::Report(report) => {
+                self.script_reports(id, &report);
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.counts.report(report.severity);
+                }
+            }
+            FromScript::Started => {
+                tracing::info!(script = self.script_name(id), "running");
+                if let Some(script) = self.scripts.get_mut(&id) {
+                    script.loaded = true;
+                }
+            }
             FromScript::Exit {
                 code,
                 silent,
@@ -194,8 +218,8 @@ impl Host {
             };
         }
         match report.severity {
-            Severity::Error => log!(error),
-            Severity::Warning => log!(warn),
+            Severity::Error | Severity::Stopped => log!(error),
+            Severity::Warning | Severity::Slow => log!(warn),
         }
     }
 
@@ -219,7 +243,7 @@ impl Host {
             self.code = self.code.max(exit.code);
             return self.remove_script(id, exit.silent);
         }
-        if self.stopping.is_some() {
+        if self.ending.is_stopping() {
             return self.remove_script(id, false);
         }
         let now = Instant::now();
@@ -237,6 +261,7 @@ impl Host {
             return self.remove_script(id, false);
         }
         script.restarts.push_back(now);
+        script.counts.restart();
         let program = script.program.clone();
         tracing::warn!(
             "{}: its process died; starting it again",
@@ -266,8 +291,7 @@ impl Host {
         let time = if silent { Duration::ZERO } else { FAREWELL };
         self.leaving.push((id, Instant::now() + time));
         if self.scripts.is_empty() {
-            let deadline = Instant::now() + super::PATIENCE;
-            self.stopping.get_or_insert(deadline);
+            self.begin_to_stop();
         }
         self.cut_leaving();
     }

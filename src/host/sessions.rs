@@ -87,6 +87,7 @@ impl Host {
         self.programs.client_gone(id, why);
         let shown = session.key.map(tracing::field::display);
         tracing::info!(key = shown, session = id.0, "session ended");
+        self.counts.end();
         if let Some(key) = session.key {
             self.store.note(Note::Left {
                 name: session.name,
@@ -105,6 +106,7 @@ impl Host {
     pub(super) fn hear_store(&mut self, news: News) {
         match news {
             News::Changed { entries, windows } => {
+                self.counts.write();
                 self.judge(&entries);
                 if windows {
                     self.read_windows();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use identity::{Name, PublicKey};
 use keystore::audit::Head;
@@ -34,6 +35,10 @@ pub enum ToHost {
     AuditHead,
     /// What runs.
     Status,
+    /// What has been counted.
+    Metrics,
+    /// End.
+    End(Ending),
     /// The host's own keys under all tags.
     HostKeys,
     /// Change the host's own keys under a tag.
@@ -56,6 +61,19 @@ pub enum ToHost {
     },
 }
 
+/// How a host is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It takes nobody in any more, and scripts are told.
+    InOrder {
+        /// How long sessions have before that to end by themselves; `None`: as the host was told
+        /// when it was started.
+        drain: Option<Duration>,
+    },
+    /// Whatever runs is killed.
+    AtOnce,
+}
+
 /// What the host answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromHost {
@@ -72,8 +90,17 @@ pub enum FromHost {
     HostKey(PublicKey),
     /// To [`ToHost::AuditHead`]; `None`: it keeps no log.
     AuditHead(Option<Head>),
-    /// To [`ToHost::Status`].
+    /// To [`ToHost::Status`]: some of the listeners, or of the scripts. Parts follow until one has
+    /// neither.
     Status(Status),
+    /// To [`ToHost::Metrics`]: some of the lines. Parts follow until an empty one.
+    Metrics(Vec<String>),
+    /// To [`ToHost::End`]: the end has begun, with so many sessions. The connection is closed when
+    /// the host is gone.
+    Ending {
+        /// How many.
+        sessions: u32,
+    },
     /// To [`ToHost::Snapshot`]: done.
     Snapshot {
         /// The store's epoch in it.
@@ -111,6 +138,8 @@ pub struct SessionStatus {
 pub struct Status {
     /// The host's process.
     pub pid: u32,
+    /// Whether it has been told to end.
+    pub ending: bool,
     /// Its listeners.
     pub listeners: Vec<ListenerStatus>,
     /// Its scripts.

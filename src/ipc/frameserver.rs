@@ -39,8 +39,8 @@ pub enum ToFrameserver {
     Drop(SessionId),
     /// Close the listening sockets and whatever is not a session yet; end after the last session.
     StopListening,
-    /// To one that is a client: speak on this connection, its descriptor. It is a session from the
-    /// start, and what it asks comes under the session's number.
+    /// To one that is a client: speak on this connection, its descriptor, or, where datagrams are
+    /// spoken, on this socket, which sends to the server alone. It is a session from the start, and what it asks comes under the session's number.
     Connected(SessionId),
     /// The script process is a new one. Its descriptor: the new data link. Every accepted session
     /// is announced on it.
@@ -109,6 +109,19 @@ pub enum Speaks {
     CurveCp {
         /// Tells servers apart that share an address.
         extension: curvecp::Extension,
+        /// After so long without a packet a connection is over.
+        idle: Duration,
+    },
+    /// CurveCP, as a client: nobody is listened for.
+    CurveCpClient {
+        /// The server's long-term key.
+        server: PublicKey,
+        /// The name by which it goes.
+        name: Box<curvecp::ServerName>,
+        /// Its extension.
+        extension: curvecp::Extension,
+        /// Our own.
+        own: curvecp::Extension,
         /// After so long without a packet a connection is over.
         idle: Duration,
     },

@@ -140,6 +140,38 @@ impl Default for CurveCpOptions {
     }
 }
 
+/// What a script wants of a connection that it makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectOptions {
+    /// To a server of ZeroMQ's.
+    Zmtp(Box<ZmtpOptions>),
+    /// To one of CurveCP's.
+    CurveCp(Box<CurveCpClientOptions>),
+}
+
+impl ConnectOptions {
+    /// What goes over its segment.
+    pub fn carries(&self) -> Carries {
+        match self {
+            Self::Zmtp(options) => options.carries(),
+            Self::CurveCp(_) => Carries::Stream { writable: true },
+        }
+    }
+}
+
+/// What a script wants of a connection to a CurveCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurveCpClientOptions {
+    /// The name by which the server goes.
+    pub server_name: curvecp::ServerName,
+    /// The server's extension.
+    pub extension: curvecp::Extension,
+    /// Our own; `None`: this machine's.
+    pub own_extension: Option<curvecp::Extension>,
+    /// After so long without a packet the connection is over.
+    pub idle: Duration,
+}
+
 /// What a script wants of a ZeroMQ socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZmtpOptions {

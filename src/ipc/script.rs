@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, Denied, Exec, ListenerId, Options, Scheme, SessionId, ZmtpOptions};
+use super::{Carries, ConnectOptions, Denied, Exec, ListenerId, Options, Scheme, SessionId};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -300,6 +300,8 @@ pub enum KeyWish {
 pub enum FromScript {
     /// Start a program for a client that the script has taken, or takes.
     Exec(Exec),
+    /// End the program of a client, whom the script lets go.
+    EndProgram(SessionId),
     /// Look keys up or change them, and answer with [`ToScript::Keys`].
     Keys {
         /// The script's number for it.
@@ -371,8 +373,12 @@ pub struct Report {
 pub enum Severity {
     /// It goes on.
     Warning,
+    /// The same, and it took long.
+    Slow,
     /// Something did not happen.
     Error,
+    /// The same, since it took too long.
+    Stopped,
 }
 
 impl Report {
@@ -405,8 +411,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
+            Severity::Warning | Severity::Slow => "warning",
+            Severity::Error | Severity::Stopped => "error",
         };
         write!(f, "{severity}: {}", self.message.replace('\n', "\n  "))?;
         for (name, text) in self.details() {
@@ -433,7 +439,7 @@ pub struct Listen {
     pub place: String,
 }
 
-/// What to connect to, with ZeroMQ's protocol.
+/// What to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connect {
     /// The script's number for it; no listener has it.
@@ -444,8 +450,8 @@ pub struct Connect {
     pub port: u16,
     /// The server's key.
     pub server: PublicKey,
-    /// Our socket.
-    pub options: ZmtpOptions,
+    /// What it speaks, and how.
+    pub options: ConnectOptions,
     /// Where the script asked for it, for messages: `file:line`.
     pub place: String,
 }

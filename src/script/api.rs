@@ -4,6 +4,7 @@
 //! A row is an [`Entry`]; the rows stand beside the code that they name, by theme.
 
 mod administer;
+mod connect;
 mod constants;
 mod exec;
 mod flags;
@@ -113,7 +114,7 @@ impl Ty {
     }
 
     /// As error messages call it.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Vid | Self::Number => "number",
             Self::Text => "string",
@@ -201,6 +202,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
         tasks::ENTRIES,
@@ -420,8 +422,22 @@ fn misfit(entry: &Entry, values: &[Value]) -> Fault {
     .hint(usage(entry))
 }
 
+/// The options that a function takes in a table, if it does: name, type, what it is.
+pub(super) fn options(function: &str) -> Option<Fields> {
+    match function {
+        "moonport.connect" => Some(connect::CONNECT),
+        "moonport.exec" => Some(exec::OPTIONS),
+        "moonport.listen" => Some(net::OPTIONS),
+        "moonport.window" => Some(windows::OPTIONS),
+        _ => None,
+    }
+}
+
+/// Name, type in LuaLS notation, what it is.
+type Fields = &'static [(&'static str, &'static str, &'static str)];
+
 /// The ways to call a function, for people.
-fn usage(entry: &Entry) -> String {
+pub(super) fn usage(entry: &Entry) -> String {
     let forms: Vec<_> = entry
         .forms
         .iter()

@@ -88,6 +88,30 @@ pub(super) struct Core {
 }
 
 impl Core {
+    pub(super) fn new(
+        run: Run,
+        console: Box<dyn Console>,
+        random: fn(&mut [u8]),
+        handlers: Table,
+    ) -> Self {
+        Self {
+            world: RefCell::new(World::new(random)),
+            console,
+            run,
+            reports: RefCell::new(Reports::default()),
+            random,
+            handlers,
+            keys: RefCell::new(None),
+            ending: RefCell::new(None),
+            stop: RefCell::new(None),
+            since: Cell::new(None),
+            seen: RefCell::new(None),
+            looks: Cell::new(0),
+            tasks: Tasks::new(Instant::now()),
+            collect: Cell::new(0),
+        }
+    }
+
     /// Sets or removes the callback of a vid.
     pub(super) fn set_handler(&self, vid: Vid, handler: Option<Function>) -> mlua::Result<()> {
         self.handlers.raw_set(vid.number(), handler)

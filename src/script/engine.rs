@@ -3,7 +3,6 @@
 mod errors;
 mod tasks;
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use mlua::{Function, Lua, MultiValue, Value};
 
-use super::core::{Console, Core, Ending, Reports};
+use super::core::{Console, Core, Ending};
 use super::status::{self, Status};
 use super::tasks::Tasks;
 use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
-use super::world::{Outbox, World};
+use super::world::Outbox;
 use crate::ipc::ListenerId;
 use crate::ipc::link;
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
@@ -101,22 +100,8 @@ impl Engine {
     ) -> Result<Self, mlua::Error> {
         let lua = vm::bare()?;
         let handlers = lua.create_table()?;
-        let core = Rc::new(Core {
-            world: RefCell::new(World::new(random)),
-            console,
-            run,
-            reports: RefCell::new(Reports::default()),
-            random,
-            handlers: handlers.clone(),
-            keys: RefCell::new(None),
-            ending: RefCell::new(None),
-            stop: RefCell::new(None),
-            since: Cell::new(None),
-            seen: RefCell::new(None),
-            looks: Cell::new(0),
-            tasks: Tasks::new(now),
-            collect: Cell::new(0),
-        });
+        let core = Rc::new(Core::new(run, console, random, handlers.clone()));
+        core.tasks.begin_turn(now);
         vm::furnish(&lua, &core)?;
         let (waits, hear) = core.tasks.ears()?;
         let shim = lua
@@ -497,7 +482,7 @@ impl Engine {
                     let what = self.describe(site);
                     let stop = limits.stop;
                     let mut report = Report::new(
-                        Severity::Warning,
+                        Severity::Slow,
                         format!("{what} took {} ms; others wait for it", took.as_millis()),
                     );
                     report.hint = Some(format!(

@@ -10,6 +10,8 @@
 //!            └─ api ──    the table of functions; stubs and reference come from it
 //! ```
 //!
+//! Beside them, [`words`] is what a script can name, and [`tester`] runs scripts that test others.
+//!
 //! [`Engine`] knows no sockets and takes the time as an argument, so a test can play host,
 //! frameserver and clock.
 
@@ -24,10 +26,12 @@ mod process;
 mod sandbox;
 mod status;
 mod tasks;
+pub mod tester;
 mod text;
 mod vids;
 mod vm;
 mod watchdog;
+pub mod words;
 mod world;
 
 #[cfg(test)]

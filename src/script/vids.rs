@@ -351,6 +351,14 @@ impl Outgoing {
         self.credit(0)
     }
 
+    /// What waits is for nobody.
+    pub(super) fn discard(&mut self) {
+        self.early.clear();
+        self.late.clear();
+        self.messages = (0, 0);
+        (self.cut, self.overflown) = (false, false);
+    }
+
     /// Nothing goes out until there is another end again.
     pub(super) fn pause(&mut self) {
         self.credit = 0;

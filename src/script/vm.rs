@@ -30,7 +30,7 @@ const STRIDE: u32 = 1000;
 const LOOKS: u32 = 16;
 
 /// The globals of Lua that stay; what is not here is taken away.
-const GLOBALS: &[&str] = &[
+pub(super) const GLOBALS: &[&str] = &[
     "_G",
     "assert",
     "bit",
@@ -57,7 +57,7 @@ const GLOBALS: &[&str] = &[
 ];
 
 /// The members that stay of the libraries that do not stay whole.
-const MEMBERS: &[(&str, &[&str])] = &[
+pub(super) const MEMBERS: &[(&str, &[&str])] = &[
     (
         "coroutine",
         &["create", "resume", "running", "status", "wrap", "yield"],
@@ -106,8 +106,14 @@ fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
 
 /// Puts the API, the prelude and the limits into a VM.
 pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
-    let globals = lua.globals();
     let rows = api::register(lua, core)?;
+    equip(lua, core)?;
+    tasks::furnish(lua, core, rows)
+}
+
+/// Puts what every script of ours has into a VM: `require`, the prelude and the limits.
+pub(super) fn equip(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
+    let globals = lua.globals();
     globals.raw_set("require", require(lua, core)?)?;
     let traceback =
         lua.create_function(|lua, message: Option<String>| lua.traceback(message.as_deref(), 1))?;
@@ -165,7 +171,6 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     lua.load(include_str!("../../lua/prelude.lua"))
         .set_name("=[moonport]")
         .call::<()>(host)?;
-    tasks::furnish(lua, core, rows)?;
 
     let clock = Rc::clone(core);
     lua.set_global_hook(
@@ -217,7 +222,7 @@ fn text_of(error: &mlua::Error) -> String {
 }
 
 /// From now on nothing of the running callback goes on, whatever it catches.
-fn stopped(core: &Core, error: mlua::Error) -> mlua::Error {
+pub(super) fn stopped(core: &Core, error: mlua::Error) -> mlua::Error {
     core.stop.borrow_mut().get_or_insert(error).clone()
 }
 
@@ -264,14 +269,17 @@ fn make_room(lua: &Lua, core: &Core) -> mlua::Result<()> {
     Ok(())
 }
 
-fn is_late(core: &Core) -> bool {
+pub(super) fn is_late(core: &Core) -> bool {
     let since = core.since.get();
     since.is_some_and(|since| since.elapsed() > core.limits().stop)
 }
 
+/// How it begins what is told of a callback that was stopped.
+pub(super) const LATE: &str = "it ran for more than ";
+
 fn late(lua: &Lua, core: &Core) -> mlua::Error {
     let limit = core.limits().stop;
-    Fault::fatal(format!("it ran for more than {limit:?}"))
+    Fault::fatal(format!("{LATE}{limit:?}"))
         .hint("do less per callback, and the rest in NAME_clock_pulse or a coroutine")
         .raise(lua, "stopped")
 }
@@ -318,14 +326,16 @@ pub(super) fn load(lua: &Lua, path: &Path, name: &str) -> mlua::Result<Function>
             "{name} is bytecode; only source text is run"
         )));
     }
-    // A first line for the shell, as `lua` takes it.
-    if source.starts_with(b"#") {
-        source.splice(..0, *b"--");
-    }
-    lua.load(source)
+    lua.load(without_first_line(&source))
         .set_mode(ChunkMode::Text)
         .set_name(format!("@{name}"))
         .into_function()
+}
+
+/// A source whose first line may be for the shell, as `lua` takes it.
+pub(super) fn without_first_line(source: &[u8]) -> Vec<u8> {
+    let comment: &[u8] = if source.starts_with(b"#") { b"--" } else { b"" };
+    [comment, source].concat()
 }
 
 /// The folder of a script.

@@ -31,9 +31,10 @@ type Own = Socket<FromFrameserver, ToFrameserver>;
 fn candidate(listen: &Listen) -> &Candidate {
     match &listen.speaks {
         Speaks::A12 { secrets, .. } => &secrets[0],
-        Speaks::Zmtp { .. } | Speaks::ZmtpClient { .. } | Speaks::CurveCp { .. } => {
-            panic!("another protocol")
-        }
+        Speaks::Zmtp { .. }
+        | Speaks::ZmtpClient { .. }
+        | Speaks::CurveCp { .. }
+        | Speaks::CurveCpClient { .. } => panic!("another protocol"),
     }
 }
 

@@ -299,14 +299,14 @@ fn clients_outlive_their_script_and_its_listener_comes_back() {
 }
 
 /// Passes datagrams on, loses one of twenty, and turns some around.
-struct Lossy {
-    address: SocketAddr,
+pub(crate) struct Lossy {
+    pub(crate) address: SocketAddr,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lossy {
-    fn to(server: SocketAddr) -> Self {
+    pub(crate) fn to(server: SocketAddr) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0").unwrap();
         let back = UdpSocket::bind("127.0.0.1:0").unwrap();
         back.connect(server).unwrap();

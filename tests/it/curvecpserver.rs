@@ -21,21 +21,21 @@ const READY: [&str; 3] = [
 ];
 
 /// A folder with a key directory.
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         key_directory(&folder.path().join("key"));
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Our server, once it serves, and where.
-    fn serve(&self, options: &[&str], program: &[&str]) -> (Process, SocketAddr) {
+    pub(crate) fn serve(&self, options: &[&str], program: &[&str]) -> (Process, SocketAddr) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_moonport"));
         command.current_dir(self.0.path()).arg("curvecpserver");
         command.arg("-v").args(options);
@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// The reference's server, which may take a moment to be there.
-    fn serve_by_reference(&self, program: &[&str]) -> (Process, SocketAddr) {
+    pub(crate) fn serve_by_reference(&self, program: &[&str]) -> (Process, SocketAddr) {
         let at = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -60,7 +60,7 @@ impl Place {
     }
 
     /// The reference's client, with a shell behind its curvecpmessage.
-    fn reference(&self, to: SocketAddr, script: &str) -> Process {
+    pub(crate) fn reference(&self, to: SocketAddr, script: &str) -> Process {
         let mut command = Command::new("curvecpclient");
         let key = HEXLOWER.encode(public().as_bytes());
         let port = to.port().to_string();
@@ -69,7 +69,31 @@ impl Place {
         Process::start(command.args(["curvecpmessage", "-c", "sh", "-c", script]))
     }
 
-    fn connect(&self, to: SocketAddr) -> Command {
+    /// Either client, `ours` or the reference's, with a program behind it.
+    pub(crate) fn client(&self, ours: bool, options: &[&str], to: SocketAddr) -> Command {
+        let mut command = Command::new(match ours {
+            true => env!("CARGO_BIN_EXE_moonport"),
+            false => "curvecpclient",
+        });
+        if ours {
+            command.arg("curvecpclient");
+        }
+        let key = HEXLOWER.encode(public().as_bytes());
+        command.current_dir(self.0.path()).args(options);
+        let (ip, port) = (to.ip().to_string(), to.port().to_string());
+        command.args([NAME, &key, &ip, &port, EXTENSION]);
+        command
+    }
+
+    /// Either server.
+    pub(crate) fn serve_by(&self, ours: bool, program: &[&str]) -> (Process, SocketAddr) {
+        match ours {
+            true => self.serve(&[], program),
+            false => self.serve_by_reference(program),
+        }
+    }
+
+    pub(crate) fn connect(&self, to: SocketAddr) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_moonport"));
         let key = HEXLOWER.encode(public().as_bytes());
         command.current_dir(self.0.path()).args([
@@ -84,7 +108,7 @@ impl Place {
     }
 
     /// A file of so many bytes, none of which follow from others.
-    fn big(&self, length: usize) -> Vec<u8> {
+    pub(crate) fn big(&self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
         fs::write(self.path("big"), &bytes).unwrap();

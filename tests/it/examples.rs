@@ -6,7 +6,7 @@ use crate::a12peer::Peer;
 use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, CLEO, EVE};
 use crate::process::Process;
-use crate::repository::{files, root};
+use crate::repository::{File, files, root};
 
 /// A host that is to run an example, at an address that nobody else has. The port is its first word.
 pub(crate) fn example(name: &str) -> Moonport {
@@ -23,11 +23,19 @@ fn listeners(name: &str) -> usize {
     if name == "two_doors" { 2 } else { 1 }
 }
 
+/// The examples themselves, and not what lies in folders beside them.
+fn examples() -> Vec<(String, String)> {
+    let name = |file: File| {
+        let name = file.path.strip_prefix("examples/")?.strip_suffix(".lua")?;
+        (!name.contains('/')).then(|| (name.to_owned(), file.text))
+    };
+    let all = files("examples", &[".lua"]);
+    all.into_iter().filter_map(name).collect()
+}
+
 #[test]
 fn examples_come_up_and_end_in_order() {
-    for file in files("examples", &[".lua"]) {
-        let name = file.path.trim_start_matches("examples/");
-        let name = name.trim_end_matches(".lua");
+    for (name, _) in &examples() {
         example(name).start_with(listeners(name)).stop();
     }
 }
@@ -35,17 +43,14 @@ fn examples_come_up_and_end_in_order() {
 #[test]
 fn every_example_says_how_to_run_it_and_is_in_the_index() {
     let index = fs::read_to_string(root().join("examples/README.md")).unwrap();
-    for file in files("examples", &[".lua"]) {
-        let name = file.path.trim_start_matches("examples/");
-        let head: Vec<_> = file
-            .text
-            .lines()
-            .take_while(|l| l.starts_with("--"))
-            .collect();
+    for (name, text) in examples() {
+        let head: Vec<_> = text.lines().take_while(|l| l.starts_with("--")).collect();
         let head = head.join("\n");
-        assert!(head.starts_with(&format!("-- {name}: ")), "{name}");
-        assert!(head.contains(&format!("moonport run {name}")), "{name}");
-        assert!(index.contains(&format!("]({name})")), "{name}");
+        assert!(head.starts_with(&format!("-- {name}.lua: ")), "{name}");
+        let run =
+            |line: &str| line.contains("moonport run") && line.contains(&format!("{name}.lua"));
+        assert!(head.lines().any(run), "{name}");
+        assert!(index.contains(&format!("]({name}.lua)")), "{name}");
     }
 }
 

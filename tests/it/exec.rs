@@ -194,6 +194,11 @@ fn what_is_no_program_is_told_at_the_start() {
     }
 }
 
+/// Signals 32 and 33 are the C library's own: they stay as the tests were started with them.
+fn ignores_nothing(signals: &str) -> bool {
+    u64::from_str_radix(signals, 16).unwrap() & !(3 << 31) == 0
+}
+
 #[test]
 fn i8_a_program_has_its_own_environment_and_descriptors_and_nothing_of_the_hosts() {
     let host = Moonport::new()
@@ -241,7 +246,7 @@ fn i8_a_program_has_its_own_environment_and_descriptors_and_nothing_of_the_hosts
         line.split_whitespace().last().unwrap().to_owned()
     };
     assert_eq!(field("SigBlk"), "0000000000000000");
-    assert_eq!(field("SigIgn"), "0000000000000000");
+    assert!(ignores_nothing(&field("SigIgn")));
     let status = (field("Pid:"), field("NSpgid"), field("NSsid"));
     let pid = pid.to_string();
     assert_eq!(status, (pid.clone(), pid.clone(), pid));
@@ -419,7 +424,8 @@ fn a_host_that_ignores_hangups_has_programs_that_do_not() {
         ["connect", &at, "--identity", &own, "--server-key", &key],
     );
     let ended = Process::start(&mut anna).expect("SigIgn");
-    assert!(ended.ends_with("0000000000000000"), "{ended}");
+    let signals = ended.split_whitespace().last().unwrap();
+    assert!(ignores_nothing(signals), "{ended}");
     host.terminate();
 }
 

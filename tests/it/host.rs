@@ -69,6 +69,13 @@ impl Moonport {
         self
     }
 
+    /// Writes a script that is not named on the command line.
+    pub(crate) fn written(self, name: &str, lua: &str) -> Self {
+        let path = self.place.folder().join(format!("{name}.lua"));
+        self.place.write(&path, lua);
+        self
+    }
+
     /// Adds an appl directory.
     pub(crate) fn appl(mut self, name: &str, lua: &str) -> Self {
         let path = self.place.folder().join(name);
@@ -135,15 +142,22 @@ impl Moonport {
         host
     }
 
-    /// Starts it, however that goes.
-    pub(crate) fn launch(&self) -> Process {
+    /// The command that starts it.
+    pub(crate) fn command(&self) -> Command {
         let mut command = self.place.moonport(["run"]);
         command
             .envs(self.variables.iter().cloned())
             .args(&self.options)
-            .args(&self.scripts)
-            .arg("--")
-            .args(&self.words);
+            .args(&self.scripts);
+        if !self.scripts.is_empty() {
+            command.arg("--").args(&self.words);
+        }
+        command
+    }
+
+    /// Starts it, however that goes.
+    pub(crate) fn launch(&self) -> Process {
+        let mut command = self.command();
         if let Some(most) = self.descriptors {
             let mut limited = Command::new("sh");
             let limit = format!("ulimit -n {most} && exec \"$@\"");
@@ -170,6 +184,15 @@ impl Moonport {
 }
 
 impl Host {
+    /// One that was started by its command; waits until each script has a listener.
+    #[track_caller]
+    pub(crate) fn of(process: Process, from: Moonport) -> Self {
+        let listeners = from.scripts.len();
+        let mut host = Self { process, from };
+        host.await_listeners(listeners);
+        host
+    }
+
     /// Waits until it has so many listeners: it is asked again after each line it says.
     #[track_caller]
     pub(crate) fn await_listeners(&mut self, wanted: usize) {
@@ -470,6 +493,8 @@ pub(crate) fn moonport<W: AsRef<OsStr>>(
     let mut command = Command::new(env!("CARGO_BIN_EXE_moonport"));
     command.args(words).arg("--state-dir").arg(state);
     command.env_remove("RUST_LOG").env_remove("MOONPORT_LOG");
+    // Nobody's file says what is tested.
+    command.env("XDG_CONFIG_HOME", state);
     command
 }
 

@@ -45,33 +45,67 @@ fn of(host: &Host, role: &str, file: &str) -> std::io::Result<String> {
     fs::read_to_string(format!("/proc/{child}/{file}"))
 }
 
+/// Whether this child has so many threads, and no rights.
+fn has_no_rights(host: &Host, role: &str, threads: usize) {
+    let tasks = fs::read_dir(format!("/proc/{}/task", host.child(role))).unwrap();
+    let tasks: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
+    assert_eq!(tasks.len(), threads, "{role}");
+    for task in tasks {
+        let status = fs::read_to_string(task.join("status")).unwrap();
+        assert_eq!(line(&status, "NoNewPrivs:"), "1");
+        assert_eq!(line(&status, "Seccomp:"), "2", "2 is a filter");
+        for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(&status, capabilities).trim_start_matches('0'), "");
+        }
+    }
+    let limits = of(host, role, "limits").unwrap();
+    for (limit, most) in [("Max core file size", "0"), ("Max processes", "0")] {
+        let values = line(&limits, limit);
+        let values: Vec<_> = values.split_whitespace().take(2).collect();
+        assert_eq!(values, [most, most], "{role}: {limit}");
+    }
+}
+
+/// Whether it can write no file, either.
+fn writes_nothing(host: &Host) {
+    let limits = of(host, FRAMESERVER, "limits").unwrap();
+    assert!(line(&limits, "Max file size").starts_with("0 "), "{limits}");
+}
+
 #[test]
 fn a_frameserver_and_a_script_have_no_rights_left() {
     let host = Moonport::new().script("hello", HELLO).start();
-    // A script has a watchdog.
-    for (role, threads) in [(FRAMESERVER, 1), (SCRIPT, 2)] {
-        let tasks = fs::read_dir(format!("/proc/{}/task", host.child(role))).unwrap();
-        let tasks: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
-        assert_eq!(tasks.len(), threads, "{role}");
-        for task in tasks {
-            let status = fs::read_to_string(task.join("status")).unwrap();
-            assert_eq!(line(&status, "NoNewPrivs:"), "1");
-            assert_eq!(line(&status, "Seccomp:"), "2", "2 is a filter");
-            for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-                assert_eq!(line(&status, capabilities).trim_start_matches('0'), "");
-            }
-        }
-        let limits = of(&host, role, "limits").unwrap();
-        for (limit, most) in [("Max core file size", "0"), ("Max processes", "0")] {
-            let values = line(&limits, limit);
-            let values: Vec<_> = values.split_whitespace().take(2).collect();
-            assert_eq!(values, [most, most], "{role}: {limit}");
-        }
-    }
-    // A script keeps its state in files.
-    let limits = of(&host, FRAMESERVER, "limits").unwrap();
-    assert!(line(&limits, "Max file size").starts_with("0 "), "{limits}");
+    has_no_rights(&host, FRAMESERVER, 1);
+    // A script keeps its state in files, and has a watchdog.
+    has_no_rights(&host, SCRIPT, 2);
+    writes_nothing(&host);
     host.stop();
+}
+
+/// A listener for datagrams.
+const DATAGRAMS: &str = "net_listen('box', 'curvecp://' .. ADDRESS, PORT, function() end)";
+
+/// A client for datagrams, of a server that is not there.
+const DIALS: &str = "
+moonport.connect({ address = 'curvecp://' .. ADDRESS .. ':' .. PORT, key = ('4b'):rep(32) },
+    function(source, status) print('dials', status.kind) end)
+";
+
+#[test]
+fn a_frameserver_for_datagrams_has_as_few_rights_as_one_for_streams() {
+    let required = || Moonport::new().option("--sandbox=require");
+    let denied = |host: &Host| host.status()["listeners"][0]["sandbox"].clone();
+    let streams = required().script("hello", HELLO).start();
+    let datagrams = required().script("box", DATAGRAMS).start();
+    assert_eq!(denied(&streams), denied(&datagrams));
+    let dials = required().option("--allow-connect=*");
+    let dials = dials.option("--handshake-timeout=100ms");
+    let mut dials = dials.script("dials", DIALS).start_with(0);
+    dials.process.expect("dials\tdisconnected");
+    for host in [&datagrams, &dials] {
+        has_no_rights(host, FRAMESERVER, 1);
+        writes_nothing(host);
+    }
 }
 
 #[test]

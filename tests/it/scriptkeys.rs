@@ -83,7 +83,7 @@ fn i5_a_key_that_a_script_revokes_is_cut_before_the_script_hears_that_it_is_done
         host.client(BERT).refused();
         stays.say(&format!("label {cleo} Cleo"));
         host.process.expect("told\tlabel\ttrue");
-        let log = host.admin(["audit"]);
+        let log = host.admin(["audit", "show"]);
         assert!(log.contains("script keys"), "{log}");
         // It is no less durable than what an admin does.
         host.kill().start().client(BERT).refused();
@@ -213,6 +213,6 @@ fn the_example_has_moderators_who_revoke() {
     anna.expect(&format!("{berts} is revoked"));
     assert_ne!(bert.wait().code, 0);
     connect(BERT).wait();
-    assert_eq!(standing(&host, BERT)["standing"], "revoked");
+    assert_eq!(standing(&host, BERT)["state"], "revoked");
     host.process.expect("listening");
 }

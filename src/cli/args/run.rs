@@ -10,21 +10,22 @@ use keystore::Scope;
 
 use super::PassphraseSource;
 use crate::cli::duration;
-use crate::host::Reach;
+use crate::host::{Loopback, Reach};
 use crate::ipc::Unproved;
 use crate::ipc::script::{ErrorMode, Names, Permissions};
 
 /// Run scripts, each in a process of its own, until all have ended.
 ///
 /// An interrupt (Ctrl-C) or SIGTERM ends them in order, a second one at once. The exit code is the
-/// highest that a script has ended with: `shutdown("", 7)` gives 7.
+/// highest that a script has ended with: `shutdown("", 7)` gives 7. What is not said here comes from
+/// the configuration file: `moonport config`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
     /// Lua files, or appl directories (NAME with NAME.lua in it)
-    #[arg(required = true, value_name = "SCRIPT", value_hint = clap::ValueHint::AnyPath)]
+    #[arg(value_name = "SCRIPT", value_hint = clap::ValueHint::AnyPath)]
     pub(in crate::cli) scripts: Vec<PathBuf>,
     /// Words for the scripts
-    #[arg(last = true)]
+    #[arg(last = true, value_name = "WORD")]
     pub(in crate::cli) arguments: Vec<String>,
     /// Whether to run where something that the sandbox should deny is not denied
     #[arg(long, value_name = "HOW", default_value = "best-effort")]
@@ -63,6 +64,14 @@ pub(in crate::cli) struct Run {
     /// A name whose keys scripts may list, accept, revoke and ban (moonport.keys); * is all names
     #[arg(long, value_name = "NAME", value_parser = scope)]
     pub(in crate::cli) allow_keys: Vec<Scope>,
+    /// When told to end: how long sessions have to end by themselves, while nobody new is let in;
+    /// then scripts are told, and have 5 s more
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::or_none)]
+    pub(in crate::cli) drain: Duration,
+    /// Answer GET /metrics there, in the text format of Prometheus; only on this machine, to
+    /// anybody on it
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(in crate::cli) metrics: Option<Loopback>,
     #[command(flatten)]
     pub(in crate::cli) passphrase: PassphraseSource,
 }

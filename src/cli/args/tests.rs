@@ -41,7 +41,14 @@ fn scripts_and_their_words_are_told_apart() {
             "{wrong}"
         );
     }
-    assert!(parse("moonport run").is_err());
+    for wrong in ["0.0.0.0:9464", "9464", "localhost"] {
+        assert!(
+            parse(&format!("moonport run a.lua --metrics {wrong}")).is_err(),
+            "{wrong}"
+        );
+    }
+    // The configuration file may name the scripts.
+    assert!(parse("moonport run").is_ok());
     assert!(parse("moonport run a.lua --errors=loud").is_err());
 }
 

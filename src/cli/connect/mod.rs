@@ -4,7 +4,7 @@ mod keys;
 mod lines;
 pub(super) mod random;
 mod talk;
-mod text;
+pub(super) mod text;
 mod zmtp;
 
 use std::collections::VecDeque;

@@ -9,7 +9,7 @@ const EVENT: usize = 77;
 pub(super) const MESSAGE: usize = 64 * 1024;
 
 /// Cuts a line into events, at borders of characters.
-pub(super) fn split(line: &str) -> Vec<Text> {
+pub(in crate::cli) fn split(line: &str) -> Vec<Text> {
     let mut parts = Vec::with_capacity(line.len() / EVENT + 1);
     let mut rest = line;
     loop {
@@ -27,13 +27,13 @@ pub(super) fn split(line: &str) -> Vec<Text> {
 
 /// Puts a message together.
 #[derive(Debug, Default)]
-pub(super) struct Joined {
+pub(in crate::cli) struct Joined {
     text: String,
 }
 
 impl Joined {
     /// Takes the next event; gives the message that it ends.
-    pub(super) fn push(&mut self, part: &Text) -> Option<String> {
+    pub(in crate::cli) fn push(&mut self, part: &Text) -> Option<String> {
         self.text.push_str(&part.text);
         let whole = !part.multipart || self.text.len() >= MESSAGE;
         whole.then(|| std::mem::take(&mut self.text))

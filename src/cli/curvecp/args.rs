@@ -67,6 +67,64 @@ pub(in super::super) struct Server {
     pub(super) program: Vec<OsString>,
 }
 
+/// Connect a program to a CurveCP server, in place of Debian's curvecpclient.
+///
+/// PROG gets messages from the server on descriptor 8 and writes its own to descriptor 9, each behind
+/// a byte that says how many times 16 bytes it has. It is started when the server has answered. The
+/// exit code is PROG's, 100 for a wrong command line and 111 if something else is wrong.
+#[derive(Debug, Args)]
+pub(in super::super) struct Client {
+    /// Print no error messages
+    #[arg(short, overrides_with_all = ["quiet", "loud", "verbose"])]
+    pub(super) quiet: bool,
+    /// Print error messages, which is usual
+    #[arg(short = 'Q', overrides_with_all = ["quiet", "loud", "verbose"])]
+    loud: bool,
+    /// Print where the connection goes, too
+    #[arg(short, overrides_with_all = ["quiet", "loud", "verbose"])]
+    pub(super) verbose: bool,
+    /// A key directory, as curvecpmakekey makes it, whose key is proved [default: one made for this
+    /// connection]
+    #[arg(short = 'c', value_name = "KEYDIR", overrides_with = "keys", value_hint = clap::ValueHint::DirPath)]
+    pub(super) keys: Option<PathBuf>,
+    /// The name by which the server goes: labels as in the DNS
+    #[arg(value_name = "SNAME", value_parser = ServerName::from_str)]
+    pub(super) name: ServerName,
+    /// The server's long-term key, 64 digits of hex, as curvecpprintkey prints it
+    #[arg(value_name = "PK", value_parser = hex_key)]
+    pub(super) server: PublicKey,
+    /// The server's IPv4 addresses, with commas between them, tried in random order
+    #[arg(value_name = "IP", value_parser = Addresses::from_str)]
+    pub(super) ips: Addresses,
+    /// Its UDP port
+    #[arg(value_parser = port)]
+    pub(super) port: u16,
+    /// Its extension, 32 digits of hex
+    #[arg(value_name = "EXT", value_parser = extension)]
+    pub(super) extension: Extension,
+    /// What is started, found as a shell finds it, and its arguments
+    #[arg(
+        value_name = "PROG",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_hint = clap::ValueHint::CommandWithArguments
+    )]
+    pub(super) program: Vec<OsString>,
+}
+
+/// Addresses, written with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Addresses(pub(super) Vec<Ipv4Addr>);
+
+impl FromStr for Addresses {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        text.split(',').map(ip).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// What `connect` takes for curvecp:// alone.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options for curvecp://")]
@@ -155,7 +213,7 @@ pub(in super::super) fn usage(error: clap::Error) -> ExitCode {
         .and_then(|found| Some(found.subcommand_name()?.to_owned()));
     match error.exit_code() {
         0 => ExitCode::SUCCESS,
-        _ if name.as_deref() == Some("curvecpserver") => USAGE.into(),
+        _ if matches!(name.as_deref(), Some("curvecpserver" | "curvecpclient")) => USAGE.into(),
         code => u8::try_from(code).unwrap_or(u8::MAX).into(),
     }
 }
@@ -187,6 +245,15 @@ fn ip(text: &str) -> Result<Ipv4Addr, &'static str> {
 fn port(text: &str) -> Result<u16, &'static str> {
     let number = digits(text, 5).ok_or("a port is a number of up to five digits")?;
     Ok(number as u16)
+}
+
+fn hex_key(text: &str) -> Result<PublicKey, String> {
+    let bytes: Option<[u8; 32]> = HEXLOWER_PERMISSIVE
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    let bytes = bytes.ok_or("a server's key is 64 digits of hex")?;
+    PublicKey::parse(&bytes).map_err(|error| error.to_string())
 }
 
 fn extension(text: &str) -> Result<Extension, &'static str> {

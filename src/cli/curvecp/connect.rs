@@ -19,7 +19,8 @@ use super::super::connect::random::Random;
 use super::super::exit::{Exit, Failure, OrExit};
 use super::super::known::Known;
 use super::args::Address;
-use super::{DATAGRAM, SOCKET_BUFFER, own_extension};
+use super::{DATAGRAM, SOCKET_BUFFER};
+use crate::host::own_extension;
 use crate::wire::Refusal;
 use crate::wire::crypto::SecretKey;
 use crate::wire::curvecp::{
@@ -333,7 +334,7 @@ fn output() -> (
     (pieces, written)
 }
 
-async fn passed(deadline: Option<Instant>) {
+pub(super) async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,

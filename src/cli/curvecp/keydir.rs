@@ -1,4 +1,5 @@
-//! A key directory that a server works from: its private key, and nonces that never come again.
+//! A key directory that a server or client works from: its private key, and nonces that never come
+//! again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,13 +15,15 @@ use zeroize::Zeroizing;
 use crate::wire::crypto::SecretKey;
 use crate::wire::curvecp::safenonce::safenonce;
 
-/// As many nonces are taken from the directory at once, as the reference does.
-const RESERVED: u64 = 1 << 20;
+/// As many nonces a server takes from the directory at once, as the reference does.
+pub(super) const MANY: u64 = 1 << 20;
 
 /// An opened key directory.
 pub(super) struct KeyDir {
     folder: PathBuf,
     pub(super) secret: SecretKey,
+    /// As many nonces are taken from it at once.
+    reserved: u64,
     nonces: Option<Nonces>,
 }
 
@@ -40,13 +43,15 @@ pub(super) struct KeyDirError {
 }
 
 impl KeyDir {
-    /// Reads the private key; the files for nonces are looked at when the first one is needed.
-    pub(super) fn open(folder: &Path) -> Result<Self, KeyDirError> {
+    /// Reads the private key; the files for nonces are looked at when the first one is needed, and
+    /// so many `reserved` at once.
+    pub(super) fn open(folder: &Path, reserved: u64) -> Result<Self, KeyDirError> {
         let folder = folder.join(".expertsonly");
         let secret = read::<32>(&folder.join("secretkey"))?;
         Ok(Self {
             secret: SecretKey::from_bytes(*secret),
             folder,
+            reserved: reserved.max(1),
             nonces: None,
         })
     }
@@ -87,7 +92,7 @@ impl KeyDir {
             file.read_exact_at(&mut bytes, 0)?;
             let first = u64::from_le_bytes(bytes);
             let next = first
-                .checked_add(RESERVED)
+                .checked_add(self.reserved)
                 .ok_or_else(|| io::Error::other("all nonces are used up: make a new directory"))?;
             file.write_all_at(&next.to_le_bytes(), 0)?;
             file.sync_all()?;
@@ -151,23 +156,23 @@ mod tests {
     #[test]
     fn the_counter_is_on_disk_before_a_nonce_is_used() {
         let (folder, mut rng) = (folder(), ChaCha20Rng::from_seed([1; 32]));
-        let mut keys = KeyDir::open(folder.path()).unwrap();
+        let mut keys = KeyDir::open(folder.path(), MANY).unwrap();
         assert_eq!(counter(&folder), 5);
         let first = keys.nonce(&mut rng).unwrap();
-        assert_eq!(counter(&folder), 5 + RESERVED);
-        let mut again = KeyDir::open(folder.path()).unwrap();
+        assert_eq!(counter(&folder), 5 + MANY);
+        let mut again = KeyDir::open(folder.path(), MANY).unwrap();
         let mut seen = HashSet::from([first]);
         for _ in 0..100 {
             assert!(seen.insert(keys.nonce(&mut rng).unwrap()));
             assert!(seen.insert(again.nonce(&mut rng).unwrap()));
         }
-        assert_eq!(counter(&folder), 5 + 2 * RESERVED);
+        assert_eq!(counter(&folder), 5 + 2 * MANY);
     }
 
     #[test]
     fn nonces_begin_with_the_counter_that_was_on_disk() {
         let (folder, seed) = (folder(), [1; 32]);
-        let mut keys = KeyDir::open(folder.path()).unwrap();
+        let mut keys = KeyDir::open(folder.path(), MANY).unwrap();
         let nonce = keys.nonce(&mut ChaCha20Rng::from_seed(seed)).unwrap();
         let mut random = [0; 8];
         rand_core::Rng::fill_bytes(&mut ChaCha20Rng::from_seed(seed), &mut random);
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_used_up_is_named() {
         let (folder, mut rng) = (folder(), ChaCha20Rng::from_seed([1; 32]));
-        let mut keys = KeyDir::open(folder.path()).unwrap();
+        let mut keys = KeyDir::open(folder.path(), MANY).unwrap();
         let path = folder.path().join(".expertsonly/noncecounter");
         fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
         let error = keys.nonce(&mut rng).unwrap_err().to_string();
@@ -185,7 +190,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(keys.nonce(&mut rng).is_err());
         fs::write(folder.path().join(".expertsonly/secretkey"), [1; 31]).unwrap();
-        let error = KeyDir::open(folder.path()).err().unwrap().to_string();
+        let error = KeyDir::open(folder.path(), MANY).err().unwrap().to_string();
         assert!(
             error.contains("secretkey: it must have 32 bytes"),
             "{error}"

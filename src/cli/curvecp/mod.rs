@@ -1,17 +1,23 @@
-//! CurveCP without a host: `curvecpserver` with the command line, key directories and handlers of the
-//! reference programs, and `connect curvecp://…`.
+//! CurveCP without a host: `curvecpserver` and `curvecpclient` with the command lines, key directories
+//! and handlers of the reference programs, and `connect curvecp://…`.
 
 mod args;
+mod client;
 pub(super) mod connect;
 mod handler;
 mod keydir;
 mod server;
 
 pub(super) use args::usage;
-pub(super) use args::{Address, AddressError, Options, Server};
+pub(super) use args::{Address, AddressError, Client, Options, Server};
+pub(super) use client::run as call;
 pub(super) use server::run as serve;
 
-use crate::wire::curvecp::Extension;
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::UdpSocket;
 
 /// The exit code where the command line of such a program is wrong, as the reference has it.
 const USAGE: u8 = 100;
@@ -23,9 +29,12 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// The longest packet is shorter.
 const DATAGRAM: usize = 2048;
 
-/// What tells programs apart behind this machine's address, if its administrator has said so.
-fn own_extension() -> Extension {
-    let bytes = std::fs::read("/etc/curvecpextension").ok();
-    let whole = bytes.and_then(|bytes| bytes.try_into().ok());
-    whole.map(Extension).unwrap_or_default()
+/// A socket for datagrams.
+fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use identity::PublicKey;
-use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -23,8 +22,8 @@ use super::super::connect::random::Random;
 use super::super::output::tell;
 use super::args::Server;
 use super::handler::{Closed, GRACE, Handler, Program};
-use super::keydir::KeyDir;
-use super::{DATAGRAM, FATAL, SOCKET_BUFFER};
+use super::keydir::{self, KeyDir};
+use super::{DATAGRAM, FATAL, bind};
 use crate::wire::Refusal;
 use crate::wire::cookie::Jar;
 use crate::wire::curvecp::keyroom;
@@ -61,7 +60,7 @@ fn start(args: Server) -> anyhow::Result<()> {
 async fn serve(args: Server) -> anyhow::Result<()> {
     let keys = path::absolute(&args.keys)
         .map_err(anyhow::Error::from)
-        .and_then(|folder| Ok(KeyDir::open(&folder)?))
+        .and_then(|folder| Ok(KeyDir::open(&folder, keydir::MANY)?))
         .context("cannot use the key directory")?;
     let at = SocketAddrV4::new(args.ip, args.port);
     let socket = bind(at.into()).with_context(|| format!("cannot listen on {at}"))?;
@@ -104,15 +103,6 @@ async fn serve(args: Server) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-fn bind(at: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.set_nonblocking(true)?;
-    socket.bind(&at.into())?;
-    UdpSocket::from_std(socket.into())
 }
 
 type Datagram = (SocketAddr, Vec<u8>);

@@ -50,7 +50,7 @@ impl Stage {
             .map_err(seen)?;
         let mut process = Command::new("/proc/self/exe")
             .arg0("moonport")
-            .arg("--color=never")
+            .args(["--color=never", "--config=none"])
             .arg("--state-dir")
             .arg(self.path(who))
             .args(words)

@@ -12,7 +12,7 @@ use crate::cli::exit::Failure;
 use crate::cli::output::{Output, printable};
 use crate::cli::{duration, moment, rooms};
 
-pub(super) fn list(windows: &[Window], json: bool, out: &Output) -> Result<(), Failure> {
+pub(in crate::cli) fn list(windows: &[Window], json: bool, out: &Output) -> Result<(), Failure> {
     if json {
         return out.json(&windows.iter().map(Shown::of).collect::<Vec<_>>());
     }
@@ -201,7 +201,7 @@ impl Enrolled<'_> {
 
 /// A window, for programs.
 #[derive(Serialize)]
-pub(super) struct Shown<'a> {
+pub(in crate::cli) struct Shown<'a> {
     window: String,
     name: &'a str,
     label: Option<&'a str>,
@@ -233,7 +233,7 @@ struct EnrolledShown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn of(window: &'a Window) -> Self {
+    pub(in crate::cli) fn of(window: &'a Window) -> Self {
         let now = rooms::now();
         let passed = now.wall_ms.saturating_sub(window.opened.wall_ms);
         Self {

@@ -4,29 +4,36 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{self, Receiver};
 
 use super::curvecp::{Closed, Connection, Event, Output, Start};
-use super::{Accepted, CREDIT, Channel, Datagram, LINGERING, Place, ROOM};
-use crate::frameserver::driver::{self, Ticket, ToPeer, at, now};
+use super::{Accepted, CREDIT, Channel, Datagram, Place, ROOM};
+use crate::frameserver::driver::{Ticket, ToPeer, at, now};
+use crate::frameserver::end::{self, End};
 use crate::frameserver::hub::{PORTION, Shared};
 use crate::frameserver::machine::{self, Command};
 use crate::frameserver::pipes::{self, Pipes};
-use crate::frameserver::session::{Next, Overrun, Session};
-use crate::ipc::frameserver::Ended;
+use crate::frameserver::session::{Next, Session};
+use crate::ipc::frameserver::{Ended, FromFrameserver};
 use crate::ipc::{Carries, SessionId};
 use crate::wire::{Refusal, Violation};
 
 /// While so many bytes wait for a client, nothing more is taken for it.
 const MAX_OUT: usize = 64 * 1024;
 
+/// So long a server is told that we are done, if it has not heard so.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+const CARRIES: Carries = Carries::Stream { writable: true };
+
 /// So long a client that the script has closed goes on to get what was written to it.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// One that has been let in.
+/// One that has been let in; or a server, whose client we are.
 pub(super) struct Client {
     shared: Rc<Shared>,
-    place: Place,
+    /// `None` where we are the client.
+    place: Option<Place>,
     channel: Channel,
     /// What has come by the strangers' socket.
     datagrams: Receiver<Datagram>,
@@ -36,6 +43,8 @@ pub(super) struct Client {
     pipes: Option<Pipes>,
     /// The script has taken it; until then it is sent nothing.
     taken: bool,
+    /// A server that has not taken us yet has to do so until then.
+    knocking: Option<Instant>,
     out: Written,
     /// How our stream is to end.
     finish: Option<Finish>,
@@ -57,27 +66,9 @@ enum Finish {
     Done,
 }
 
-/// How a client's service ends.
-struct End {
-    why: Ended,
-    /// What has been said is to arrive.
-    polite: bool,
-}
-
-impl From<Ended> for End {
-    fn from(why: Ended) -> Self {
-        Self { why, polite: false }
-    }
-}
-
-impl From<Overrun> for End {
-    fn from(Overrun: Overrun) -> Self {
-        Ended::Told.into()
-    }
-}
-
 impl Client {
-    pub(super) fn new(
+    /// One that has been let in.
+    pub(super) fn accepted(
         peer: Accepted,
         channel: Channel,
         place: Place,
@@ -90,16 +81,46 @@ impl Client {
         for message in &peer.messages {
             connection.deliver(now, message);
         }
-        let carries = Carries::Stream { writable: true };
+        let session = Session::new(session, CARRIES, &shared.script);
+        let mut client = Self::new(shared, channel, datagrams, connection, session);
+        client.place = Some(place);
+        client
+    }
+
+    /// A server that has answered us, and has to take us until then.
+    pub(super) fn dialled(
+        shared: Rc<Shared>,
+        channel: Channel,
+        connection: Connection,
+        session: SessionId,
+        until: Instant,
+    ) -> Self {
+        let session = Session::dialled(session, CARRIES, &shared.script);
+        // There are no strangers.
+        let (_, datagrams) = mpsc::channel(1);
+        let mut client = Self::new(shared, channel, datagrams, connection, session);
+        client.taken = true;
+        client.knocking = Some(until);
+        client
+    }
+
+    fn new(
+        shared: Rc<Shared>,
+        channel: Channel,
+        datagrams: Receiver<Datagram>,
+        connection: Connection,
+        session: Session,
+    ) -> Self {
         Self {
-            session: Session::new(session, carries, &shared.script),
             shared,
-            place,
+            place: None,
             channel,
             datagrams,
             connection,
+            session,
             pipes: None,
             taken: false,
+            knocking: None,
             out: Written::default(),
             finish: None,
             credit: 0,
@@ -115,45 +136,31 @@ impl Client {
         if polite {
             tokio::select! {
                 () = self.leave() => {}
-                () = driver::ended(&mut inbox) => {}
+                () = end::at_once(&mut inbox) => {}
             }
         }
         ticket.tell(why);
         let is_complete = self.is_complete();
-        let left = self.session.leave_program().zip(self.pipes.take());
-        let mut more = self.session.end(&self.shared.script);
-        if is_complete {
-            let gate = &self.place.gate;
-            if gate.lingering.get() < LINGERING {
-                tokio::task::spawn_local(linger(
-                    self.connection,
-                    self.channel,
-                    self.datagrams,
-                    self.place,
-                ));
+        let linger = Lingering {
+            connection: self.connection,
+            channel: self.channel,
+            datagrams: self.datagrams,
+            place: self.place,
+        };
+        let script = &self.shared.script;
+        match linger.place.as_ref().map(Place::lingers) {
+            Some(true) if is_complete => {
+                tokio::task::spawn_local(linger.run());
             }
-        } else {
-            drop((self.place, self.channel, self.datagrams));
-        }
-        if let Some((program, pipes)) = left {
-            pipes.finish(program).await;
-        }
-        let (mut session, script) = (self.session, &self.shared.script);
-        while more {
-            tokio::select! {
-                told = inbox.recv() => match told {
-                    Some(ToPeer::Script(epoch, message)) => {
-                        if session.said(epoch, *message).is_err() {
-                            return;
-                        }
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
-                () = script.relieved(), if session.is_held_up() => {}
+            None if is_complete => {
+                // With this task the process may end.
+                let linger = tokio::time::timeout(LAST_WORDS, linger.run());
+                let hand_on = end::hand_on(self.session, self.pipes, &mut inbox, script);
+                return drop(tokio::join!(linger, hand_on));
             }
-            more = session.linger(script);
+            _ => drop(linger),
         }
+        end::hand_on(self.session, self.pipes, &mut inbox, script).await;
     }
 
     async fn serve(&mut self, inbox: &mut Receiver<ToPeer>) -> End {
@@ -214,6 +221,7 @@ impl Client {
         if !self.taken {
             return Ok(());
         }
+        self.knock()?;
         let mut spent = 0;
         loop {
             self.session.forward(&self.shared.script);
@@ -241,6 +249,22 @@ impl Client {
         match self.is_complete() {
             true => Err(Ended::Peer.into()),
             false => Ok(()),
+        }
+    }
+
+    /// Looks whether the server has taken us.
+    fn knock(&mut self) -> Result<(), End> {
+        match self.knocking {
+            Some(_) if self.connection.is_confirmed() => {
+                self.knocking = None;
+                self.shared
+                    .host
+                    .push(FromFrameserver::Up(self.session.id()));
+                self.session.event(machine::Event::Up);
+                Ok(())
+            }
+            Some(until) if now() >= until => Err(Ended::Violation(Violation::Deadline).into()),
+            _ => Ok(()),
         }
     }
 
@@ -303,7 +327,8 @@ impl Client {
 
     /// Sends what there is to send, until something happens; `None`: nothing for now.
     fn poll(&mut self, spent: &mut usize) -> Option<Event> {
-        let strangers = self.place.gate.socket.borrow().clone();
+        let place = self.place.as_ref();
+        let strangers = place.and_then(|place| place.gate.socket.borrow().clone());
         let mut packet = Vec::with_capacity(ROOM);
         while self.unsent.is_none() {
             if *spent >= PORTION {
@@ -319,12 +344,12 @@ impl Client {
                     self.unsent = send(&self.channel, strangers.as_deref(), to, &packet);
                 }
                 Output::Idle(deadline) => {
-                    self.deadline = deadline;
+                    self.deadline = deadline.into_iter().chain(self.knocking).min();
                     return None;
                 }
             }
         }
-        self.deadline = None;
+        self.deadline = self.knocking;
         None
     }
 
@@ -359,37 +384,40 @@ impl Client {
 }
 
 /// A connection that is over: who has not heard so asks again, and is told.
-async fn linger(
-    mut connection: Connection,
+struct Lingering {
+    connection: Connection,
     channel: Channel,
-    mut datagrams: Receiver<Datagram>,
-    place: Place,
-) {
-    let lingering = &place.gate.lingering;
-    lingering.set(lingering.get() + 1);
-    loop {
-        let mut packet = Vec::new();
-        let deadline = loop {
-            packet.clear();
-            match connection.poll(now(), &mut packet) {
-                // It asks again if this is lost.
-                Output::Transmit(to) => {
-                    let strangers = place.gate.socket.borrow();
-                    let _ = send(&channel, strangers.as_deref(), to, &packet);
+    datagrams: Receiver<Datagram>,
+    place: Option<Place>,
+}
+
+impl Lingering {
+    async fn run(mut self) {
+        let _counted = self.place.as_ref().map(Place::linger);
+        loop {
+            let mut packet = Vec::new();
+            let deadline = loop {
+                packet.clear();
+                match self.connection.poll(now(), &mut packet) {
+                    // It asks again if this is lost.
+                    Output::Transmit(to) => {
+                        let place = self.place.as_ref();
+                        let strangers = place.and_then(|place| place.gate.socket.borrow().clone());
+                        let _ = send(&self.channel, strangers.as_deref(), to, &packet);
+                    }
+                    Output::Event(_) => {}
+                    Output::Idle(deadline) => break deadline,
                 }
-                Output::Event(_) => {}
-                Output::Idle(deadline) => break deadline,
+            };
+            if deadline.is_none() {
+                return;
             }
-        };
-        if deadline.is_none() {
-            break;
-        }
-        tokio::select! {
-            () = arrival(&channel, &mut datagrams, &mut connection) => {}
-            () = at(deadline) => {}
+            tokio::select! {
+                () = arrival(&self.channel, &mut self.datagrams, &mut self.connection) => {}
+                () = at(deadline) => {}
+            }
         }
     }
-    lingering.set(lingering.get() - 1);
 }
 
 /// Waits for datagrams and gives them to the connection.

@@ -2,75 +2,35 @@
 
 use std::time::Duration;
 
-use identity::{KeyError, PublicKey};
 use mlua::{MultiValue, Table, Value};
 
 use super::net::Options;
 use super::{Call, Entry, Ty, arg, entry, form, opt, ret, streams};
 use crate::ipc::ZmtpOptions;
-use crate::script::errors::{self, Fault};
-use crate::script::vids::Vid;
+use crate::script::errors::Fault;
 use crate::script::world::Unsent;
-use crate::wire::zmtp::{Heartbeat, NoSocketType, SocketType};
+use crate::wire::zmtp::{Heartbeat, NoSocketType};
 
-pub(super) const ENTRIES: &[Entry] = &[
-    entry(
-        "moonport.connect",
-        &[
-            form(
-                &[arg("options", Ty::Table), arg("callback", Ty::Callback)],
-                &[ret("vid", "the connection, or BADID if there are too many")],
-            ),
-            form(
-                &[arg("options", Ty::Table)],
-                &[ret("vid", "the connection, or BADID if there are too many")],
-            ),
-        ],
-        connect,
-        "Connects to a server of ZeroMQ's with CURVE; see connect_options. The vid is there at once and hears `connected`, `message`, `disconnected` (it is tried again by itself) and `terminated` (refused, or not to be had). moonport.send sends; what is sent before it is up waits. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.",
-        "An address that is none and unknown options are Lua errors. What may not be reached is told as `terminated`.",
-    ),
-    entry(
-        "moonport.send",
-        &[
-            form(
-                &[arg("vid", Ty::Vid), arg("parts", Ty::Table)],
-                &[ret("boolean", "whether it was sent")],
-            ),
-            form(
-                &[
-                    arg("vid", Ty::Vid),
-                    arg("part", Ty::Text),
-                    opt("...", Ty::Text, "no more parts"),
-                ],
-                &[ret("boolean", "whether it was sent")],
-            ),
-        ],
-        send,
-        "Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.",
-        "A vid that is no such client, a socket that does not send (`pull`, `sub`), a message without parts or larger than `max_message`: a Lua error.",
-    ),
-];
-
-/// The options of `moonport.connect`: name, type in LuaLS notation, what it is.
-pub(super) const CONNECT: &[(&str, &str, &str)] = &[
-    (
-        "address",
-        "string",
-        "`zmtp://KEY@HOST:PORT`; KEY is the server's, in any spelling of keys",
-    ),
-    (
-        "key",
-        "string?",
-        "the server's key, if it does not stand in the address",
-    ),
-    (
-        "options",
-        "zmtp_options?",
-        "of our socket; `dealer` is the default type",
-    ),
-    ("callback", "callback?", "if it is not the second argument"),
-];
+pub(super) const ENTRIES: &[Entry] = &[entry(
+    "moonport.send",
+    &[
+        form(
+            &[arg("vid", Ty::Vid), arg("parts", Ty::Table)],
+            &[ret("boolean", "whether it was sent")],
+        ),
+        form(
+            &[
+                arg("vid", Ty::Vid),
+                arg("part", Ty::Text),
+                opt("...", Ty::Text, "no more parts"),
+            ],
+            &[ret("boolean", "whether it was sent")],
+        ),
+    ],
+    send,
+    "Sends a message of parts, strings of any size and content, to a client that takes such, as those of ZeroMQ do. False: as many messages wait for it as its listener allows (`high_water`), or it has gone; the message is dropped.",
+    "A vid that is no such client, a socket that does not send (`pull`, `sub`), a message without parts or larger than `max_message`: a Lua error.",
+)];
 
 /// The options of `moonport.listen` for a socket of ZeroMQ: name, type in LuaLS notation, what it is.
 pub(super) const ZMTP: &[(&str, &str, &str)] = &[
@@ -197,80 +157,6 @@ pub(super) fn zmtp(table: &Table) -> Result<ZmtpOptions, Fault> {
     }
     zmtp.keyless = options.flag("keyless")?.unwrap_or_default();
     Ok(zmtp)
-}
-
-/// Takes `zmtp://[KEY@]HOST:PORT` apart.
-fn address(text: &str, key: Option<String>) -> Result<(String, u16, PublicKey), Fault> {
-    let wrong = |what: &str| {
-        Fault::plain(format!("address: {what}"))
-            .hint("address = \"zmtp://HOST:PORT\", key = the server's key, base64 or Z85")
-    };
-    let place = text
-        .strip_prefix("zmtp://")
-        .ok_or_else(|| wrong("it does not begin with zmtp://"))?;
-    // There may be an @ in a key.
-    let (own, place) = match place.rsplit_once('@') {
-        Some((own, place)) => (Some(own.to_owned()), place),
-        None => (None, place),
-    };
-    let key = match (own, key) {
-        (Some(_), Some(_)) => return Err(wrong("the key is given twice")),
-        (own, key) => own.or(key).ok_or_else(|| wrong("there is no key"))?,
-    };
-    let key = key
-        .parse()
-        .map_err(|error: KeyError| wrong(&error.to_string()))?;
-    let (host, port) = place
-        .rsplit_once(':')
-        .ok_or_else(|| wrong("there is no port"))?;
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').unwrap_or_default(),
-        None => host,
-    };
-    let port = port.parse().ok().filter(|port| *port != 0);
-    match port {
-        _ if host.is_empty() || host.len() > 255 => Err(wrong("there is no host")),
-        Some(port) => Ok((host.to_owned(), port, key)),
-        None => Err(wrong("the port is none")),
-    }
-}
-
-fn connect(call: &Call<'_>) -> Result<MultiValue, Fault> {
-    let Some(table) = call.table(0) else {
-        return Err(Fault::plain("want a table of options"));
-    };
-    let options = Options::new(table, "moonport.connect", CONNECT)?;
-    let callback = match (call.function(1), table.raw_get("callback")?) {
-        (Some(_), Value::Function(_)) => {
-            return Err(Fault::plain("the callback is given twice"));
-        }
-        (Some(given), _) | (None, Value::Function(given)) => Some(given),
-        (None, Value::Nil) if call.core.tasks.is_inside() => None,
-        (None, _) => {
-            return Err(Fault::fatal("no callback was given")
-                .hint("moonport.connect({address = ...}, function(source, status) ... end)"));
-        }
-    };
-    let text = options.string("address")?.unwrap_or_default();
-    let (host, port, key) = address(&text, options.string("key")?)?;
-    let nothing = call.lua.create_table()?;
-    let own = options.table("options")?.unwrap_or(nothing);
-    let untold = own.raw_get::<Value>("socket_type")?.is_nil();
-    let mut socket = zmtp(&own)?;
-    if untold {
-        socket.socket.kind = SocketType::Dealer;
-    }
-    let place = errors::place(call.lua).unwrap_or_else(|| call.core.run.appl.clone());
-    let mut world = call.core.world.borrow_mut();
-    let vid = world.connect((host, port), key, socket, place);
-    drop(world);
-    let Some(vid) = vid else {
-        call.core
-            .warn("moonport.connect: too many connections or vids");
-        return call.answer(Vid::BAD.number());
-    };
-    call.core.set_handler(vid, callback)?;
-    call.answer(vid.number())
 }
 
 pub(super) fn send(call: &Call<'_>) -> Result<MultiValue, Fault> {

@@ -6,13 +6,13 @@ use std::fmt::Write;
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
 use super::{
-    administer, exec, flags, input, json, keys, library, messages, net, segment, streams, tasks,
-    windows,
+    administer, connect, exec, flags, input, json, keys, library, messages, net, segment, streams,
+    tasks, windows,
 };
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 12] = [
+const TABLES: [(&str, &str, Fields); 13] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -22,7 +22,7 @@ const TABLES: [(&str, &str, Fields); 12] = [
     (
         "connect_options",
         "Options of moonport.connect",
-        messages::CONNECT,
+        connect::CONNECT,
     ),
     (
         "zmtp_options",
@@ -33,6 +33,11 @@ const TABLES: [(&str, &str, Fields); 12] = [
         "curvecp_options",
         "The option `options` of moonport.listen for CurveCP",
         streams::CURVECP,
+    ),
+    (
+        "curvecp_client_options",
+        "The option `options` of moonport.connect for CurveCP",
+        connect::CURVECP,
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
     ("segment", "What moonport.segment gives", tasks::SEGMENT),
@@ -252,10 +257,10 @@ const THEMES: [Theme; 9] = [
     Theme {
         file: "messages",
         title: "Messages",
-        about: "Messages of parts, as ZeroMQ's clients send them, and connections to ZeroMQ's servers; \
+        about: "Messages of parts, as ZeroMQ's clients send them, and connections to servers; \
                 [ZeroMQ](../protocol/zmtp.md) has the rest. Text for clients of a12 is sent by \
                 [message_target](segments.md#message_target).",
-        entries: &[messages::ENTRIES],
+        entries: &[connect::ENTRIES, messages::ENTRIES],
         tables: &["connect_options", "zmtp_options"],
     },
     Theme {
@@ -264,7 +269,7 @@ const THEMES: [Theme; 9] = [
         about: "Bytes in both directions, as CurveCP's clients have them; [CurveCP](../protocol/curvecp.md) has the \
                 rest.",
         entries: &[streams::ENTRIES],
-        tables: &["curvecp_options", "stream"],
+        tables: &["curvecp_options", "curvecp_client_options", "stream"],
     },
     Theme {
         file: "permitted",
@@ -395,7 +400,8 @@ fn functions<'a>(
 ) -> String {
     let mut out = format!("{MADE}# {title}\n\n{about}\n");
     for entry in entries {
-        function(&mut out, entry, example(entry.name));
+        let name = entry.name.replace(':', ".");
+        function(&mut out, entry, example(&name).map(|text| (name, text)));
     }
     for (class, title, fields) in tables {
         let _ = writeln!(out, "\n## {class}\n\n{title}.\n");
@@ -407,7 +413,7 @@ fn functions<'a>(
     out
 }
 
-fn function(out: &mut String, entry: &Entry, example: Option<String>) {
+fn function(out: &mut String, entry: &Entry, example: Option<(String, String)>) {
     let _ = writeln!(out, "\n## {}\n\n```text", entry.name);
     for form in entry.forms {
         let _ = writeln!(out, "{}({})", entry.name, signature(form));
@@ -437,12 +443,12 @@ fn function(out: &mut String, entry: &Entry, example: Option<String>) {
     if !entry.bad.is_empty() {
         let _ = writeln!(out, "\n**Bad input.** {}", entry.bad);
     }
-    shown(out, entry.name, example);
+    shown(out, example);
 }
 
 /// The example of a function, as a block that tests compare with the file that they run.
-fn shown(out: &mut String, name: &str, example: Option<String>) {
-    if let Some(example) = example {
+fn shown(out: &mut String, example: Option<(String, String)>) {
+    if let Some((name, example)) = example {
         let _ = writeln!(out, "\n```lua example {name}\n{}\n```", example.trim_end());
     }
 }
@@ -456,7 +462,8 @@ fn entry_points(example: impl Fn(&str) -> Option<String>) -> String {
     for (suffix, given, when) in ENTRY_POINTS {
         let _ = writeln!(out, "| `NAME{suffix}` | {given} | {when} |");
     }
-    shown(&mut out, "entry_points", example("entry_points"));
+    let name = "entry_points".to_owned();
+    shown(&mut out, example(&name).map(|text| (name, text)));
     out
 }
 

@@ -10,6 +10,7 @@ use super::{Arg, Call, Entry, NOTHING, Ty, arg, entry, form, opt, ret};
 use crate::ipc::CurveCpOptions;
 use crate::script::errors::Fault;
 use crate::script::world::{Unsent, Want};
+use crate::wire::curvecp::Extension;
 
 const VID: Arg = arg("vid", Ty::Vid);
 
@@ -24,7 +25,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             )],
         )],
         write,
-        "Writes bytes, any of them, to a client with a stream, as those of CurveCP. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.",
+        "Writes bytes, any of them, to a client with a stream, as those of CurveCP, or to a server that has one. A mebibyte waits for it at most: where less was taken than was given, `drain` tells when there is room again. False, too, if it has gone.",
         "A vid that is no such client, or a stream that has been finished: a Lua error.",
     ),
     entry(
@@ -128,17 +129,33 @@ pub(super) fn curvecp(table: &Table) -> Result<CurveCpOptions, Fault> {
         let parsed = parsed.map_err(|error| Fault::plain(format!("server_name: {error}")))?;
         curvecp.server_name = Some(parsed);
     }
-    if let Some(hex) = options.text("extension")? {
-        let bytes = HEXLOWER_PERMISSIVE.decode(&hex).ok();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        curvecp.extension.0 =
-            bytes.ok_or_else(|| Fault::plain("extension must be 32 hex digits"))?;
+    if let Some(extension) = extension(&options, "extension")? {
+        curvecp.extension = extension;
     }
-    if let Some(seconds) = options.whole("idle_s", 1)? {
-        curvecp.idle = Duration::from_secs(seconds.min(LONGEST).into());
+    if let Some(idle) = idle(&options)? {
+        curvecp.idle = idle;
     }
     curvecp.anonymous = options.flag("anonymous")?.unwrap_or_default();
     Ok(curvecp)
+}
+
+/// Reads an extension.
+pub(super) fn extension(options: &Options<'_>, key: &str) -> Result<Option<Extension>, Fault> {
+    let Some(hex) = options.text(key)? else {
+        return Ok(None);
+    };
+    let bytes = HEXLOWER_PERMISSIVE.decode(&hex).ok();
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    match bytes {
+        Some(bytes) => Ok(Some(Extension(bytes))),
+        None => Err(Fault::plain(format!("{key} must be 32 hex digits"))),
+    }
+}
+
+/// Reads `idle_s`.
+pub(super) fn idle(options: &Options<'_>) -> Result<Option<Duration>, Fault> {
+    let seconds = options.whole("idle_s", 1)?;
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(LONGEST).into())))
 }
 
 /// A year is for ever.

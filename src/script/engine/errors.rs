@@ -48,8 +48,12 @@ impl Engine {
         } else {
             self.isolate(site)
         };
+        let severity = match text.contains(vm::LATE) {
+            true => Severity::Stopped,
+            false => Severity::Error,
+        };
         self.core.report(Report {
-            severity: Severity::Error,
+            severity,
             message: text,
             within: Some(what),
             follows: Some(follows.to_owned()),

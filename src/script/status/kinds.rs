@@ -246,7 +246,7 @@ pub(in crate::script) static KINDS: [Kind; 30] = [
     },
     Kind {
         name: "disconnected",
-        doc: "A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost, what has waited stays.",
+        doc: "A connection of moonport.connect is gone, or could not be made; it is tried again by itself. What was under way is lost. Messages that have waited stay; of a stream nothing does, and the next `connected` begins another.",
         fields: &[
             f("message", "string", "why"),
             f("retry_ms", "number", "when it is tried again, milliseconds"),

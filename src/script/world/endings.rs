@@ -23,6 +23,7 @@ impl World {
                     self.outbox.host.push(FromScript::Unlisten(segment.link));
                 }
                 self.adopting.retain(|adoption| adoption.vid != vid);
+                self.end_program(segment.served, segment.address);
                 self.close(vid, &segment, "");
                 self.leave_parent(vid, segment.parent);
                 self.orphan(vid);
@@ -56,7 +57,8 @@ impl World {
         if address == Address::Gone {
             return;
         }
-        let link = segment.link;
+        let (link, served) = (segment.link, segment.served);
+        self.end_program(served, address);
         self.close_address(vid, link, address, why);
         self.tell(vid, Status::Terminated(why.to_owned()));
     }
@@ -75,6 +77,13 @@ impl World {
             .collect();
         for (vid, link, address) in primaries {
             self.close_address(vid, link, address, "");
+        }
+    }
+
+    /// What talks with a client that the script lets go is not waited for.
+    fn end_program(&mut self, served: bool, address: Address) {
+        if let Some(id) = address.segment().filter(|_| served) {
+            self.outbox.host.push(FromScript::EndProgram(id.session));
         }
     }
 

@@ -103,6 +103,11 @@ impl World {
         };
         segment.out.pause();
         segment.assembly = Assembly::default();
+        if let Carries::Stream { writable } = &mut segment.carries {
+            // Nothing of a stream is for the next one.
+            segment.out.discard();
+            (*writable, segment.finished) = (true, false);
+        }
         if let Some(id) = std::mem::replace(&mut segment.address, Address::Asked).segment() {
             self.routes.remove(&id);
             self.owed.remove(&id);
@@ -112,7 +117,13 @@ impl World {
     /// A connection is up.
     fn connected(&mut self, link: ListenerId, id: SegmentId) {
         let Some(&vid) = self.connections.get(&link) else {
-            return;
+            // It was deleted before it was up.
+            let last_words = String::new();
+            let close = link::FromScript::Close {
+                segment: id,
+                last_words,
+            };
+            return self.outbox.link.push((link, close));
         };
         self.lose(vid);
         if self.routes.contains_key(&id) {
@@ -514,6 +525,11 @@ impl World {
             Some(Route::Vid(_)) => {
                 if let Some(vid) = self.route(link, id) {
                     match self.connections.contains_key(&link) {
+                        true if self.is_complete(vid) => {
+                            self.connections.remove(&link);
+                            self.outbox.host.push(FromScript::Unlisten(link));
+                            self.gone(vid, last_words);
+                        }
                         // The host says whether it is tried again.
                         true => self.lose(vid),
                         false => self.gone(vid, last_words),
@@ -521,6 +537,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether both directions of its stream have come to their end.
+    fn is_complete(&self, vid: Vid) -> bool {
+        self.segment(vid).is_some_and(|segment| {
+            segment.finished && segment.carries == Carries::Stream { writable: false }
+        })
     }
 
     /// The other end has forgotten a segment.

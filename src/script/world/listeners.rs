@@ -4,7 +4,7 @@ use identity::{Name, PublicKey, Secret};
 
 use super::{MAX_LISTENERS, MAX_QUEUED, MAX_SAID, World};
 use crate::ipc::script::{Connect, FromScript, Listen, Wanted, WindowStatus};
-use crate::ipc::{ListenerId, Options, Scheme, ZmtpOptions};
+use crate::ipc::{ConnectOptions, ListenerId, Options, Scheme};
 use crate::script::status::{self, Status};
 use crate::script::vids::{Address, Listener, Object, Segment, Stage, Vid};
 
@@ -80,12 +80,12 @@ impl World {
         self.windows.get(&listener).map_or(&[], Vec::as_slice)
     }
 
-    /// Asks the host for a connection to a server of ZeroMQ's.
+    /// Asks the host for a connection to a server.
     pub(in crate::script) fn connect(
         &mut self,
         (host, port): (String, u16),
         server: PublicKey,
-        options: ZmtpOptions,
+        options: ConnectOptions,
         place: String,
     ) -> Option<Vid> {
         if self.connections.len() >= MAX_LISTENERS || self.outbox.host.len() >= MAX_SAID {
@@ -93,9 +93,11 @@ impl World {
         }
         let id = ListenerId(self.next_listener);
         let label = format!("connection to {host}:{port} ({place})");
+        let carries = options.carries();
+        let kind = status::foreign(carries).unwrap_or(status::MESSAGES);
         let mut segment = Segment {
-            carries: options.carries(),
-            stage: Stage::Active(status::MESSAGES),
+            carries,
+            stage: Stage::Active(kind),
             ..self.blank(id, Address::Asked, label)
         };
         segment.out.pause();

@@ -51,7 +51,9 @@ impl World {
             // What a stream object has too much of is paid for when it is read.
             let kept = match (&mut entry.status, &mut segment.reader) {
                 (Status::Data(data), Some(reader)) => reader.take(data.take()),
-                (Status::Eof { .. }, Some(reader)) => reader.end(),
+                (Status::Eof { .. } | Status::Disconnected { .. }, Some(reader)) => reader.end(),
+                // What was not read of the stream before is of no stream any more.
+                (Status::Connected, Some(reader)) => reader.begin(),
                 _ => false,
             };
             if entry.cost > 0 {

@@ -42,6 +42,12 @@ impl Reader {
         false
     }
 
+    /// Another stream begins.
+    pub(super) fn begin(&mut self) -> bool {
+        *self = Self::default();
+        false
+    }
+
     fn read(&mut self, want: Want) -> Option<Vec<u8>> {
         let (count, skip) = match want {
             Want::Bytes(most) => (most.min(self.bytes.len()), 0),

@@ -20,6 +20,8 @@ pub mod keyroom;
 mod keys;
 mod line;
 mod listener;
+#[doc(hidden)]
+pub mod measured;
 #[cfg(any(test, fuzzing))]
 mod null;
 mod packet;

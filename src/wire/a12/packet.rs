@@ -400,6 +400,12 @@ impl Opener {
     }
 
     fn header(&mut self) -> Result<Option<(Kind, u64)>, Violation> {
+        if self.is_between_packets() {
+            self.begin = 0;
+            self.buffer.clear();
+            // Most peers are idle most of the time, and there may be many.
+            self.buffer.shrink_to(IDLE);
+        }
         if self.header.is_none() {
             let packet = self.buffer.get_mut(self.begin + TAG..);
             let Some(header) = packet.and_then(<[u8]>::first_chunk_mut) else {
@@ -457,6 +463,8 @@ const SEALED: usize = 9;
 const HEADER: usize = TAG + SEALED;
 /// What stands before the bytes of a data packet: channel, stream, length.
 const DATA: usize = 7;
+/// How many bytes of memory an idle peer keeps.
+const IDLE: usize = 1024;
 /// A good read and the longest packet.
 const ROOM: usize = 64 * 1024 + HEADER + DATA + u16::MAX as usize;
 

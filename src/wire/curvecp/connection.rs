@@ -138,6 +138,11 @@ impl Connection {
         self.stream.end(End::Failure);
     }
 
+    /// Whether the peer has been heard: a server takes us then.
+    pub fn is_confirmed(&self) -> bool {
+        self.tunnel.is_confirmed()
+    }
+
     /// Where packets go to.
     pub fn to(&self) -> SocketAddr {
         self.tunnel.to()

@@ -129,12 +129,22 @@ impl Sender {
         self.ping.due.get_or_insert(at);
     }
 
-    /// The next message, for which there are so many bytes.
-    pub(super) fn transmit(&mut self, now: Instant, largest: usize) -> Option<Message<'_>> {
+    /// Where the next new block begins.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next message, for which there are so many bytes; while it is `held`, nothing new.
+    pub(super) fn transmit(
+        &mut self,
+        now: Instant,
+        largest: usize,
+        held: bool,
+    ) -> Option<Message<'_>> {
         if self.pace.next().is_some_and(|next| next > now) {
             return None;
         }
-        if !self.wants(largest) {
+        if !self.wants(largest, held) {
             return self.transmit_ping(now);
         }
         let at = match self.first_lost() {
@@ -163,10 +173,10 @@ impl Sender {
     }
 
     /// Whether a block is to be sent, as far as the window goes.
-    fn wants(&self, largest: usize) -> bool {
+    fn wants(&self, largest: usize, held: bool) -> bool {
         // Who has not heard the peer does not talk on.
         let unheard = largest < MESSAGE && self.flying > 0;
-        !unheard && self.pace.has_room(self.flying) && (self.lost > 0 || self.has_new())
+        !unheard && self.pace.has_room(self.flying) && (self.lost > 0 || (!held && self.has_new()))
     }
 
     fn has_new(&self) -> bool {
@@ -350,8 +360,10 @@ impl Sender {
     }
 
     /// When there is something to do, whether or not anything comes from the peer.
-    pub(super) fn deadline(&self, now: Instant, largest: usize) -> Option<Instant> {
-        let send = self.wants(largest).then(|| self.pace.next().unwrap_or(now));
+    pub(super) fn deadline(&self, now: Instant, largest: usize, held: bool) -> Option<Instant> {
+        let send = self
+            .wants(largest, held)
+            .then(|| self.pace.next().unwrap_or(now));
         let ping = self.ping.due.filter(|_| self.blocks.is_empty());
         let patience = self.since.map(|since| since + self.pace.patience());
         [send, ping, patience].into_iter().flatten().min()

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::message::{Block, End, Message, Received};
+use super::message::{BLOCK, Block, End, Message, Received};
 use super::receiver::Receiver;
 use super::sender::Sender;
 
@@ -17,6 +17,13 @@ const ACKNOWLEDGEMENTS: usize = 256;
 const WAKE: Duration = Duration::from_millis(500);
 /// While nothing is known to be missing, it is woken after twice as long each time, so often.
 const WAKES: u32 = 7;
+
+/// A peer of the reference does not look at what comes, acknowledgements included, while its
+/// application takes no more; and one that echoes takes no more when it cannot write. So while a
+/// peer has as much to send as fits, we are no further ahead of it than this.
+const AHEAD: u64 = 131_072;
+/// A peer that has sent nothing for so long has nothing to send.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// When a client speaks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub struct Stream {
     /// When a sender is woken that has stopped, and how often it has been.
     wake: Option<(Instant, u32)>,
     wake_now: bool,
+    /// The peer has more to send than what has come, as far as is known then.
+    busy: Option<Instant>,
 }
 
 impl Stream {
@@ -60,6 +69,7 @@ impl Stream {
             acknowledge: VecDeque::new(),
             wake: None,
             wake_now: false,
+            busy: None,
         }
     }
 
@@ -99,7 +109,7 @@ impl Stream {
         match message.block {
             Some(block) if message.id != 0 => self.receive_block(now, message.id, &block),
             Some(block) if !block.bytes.is_empty() || block.end.is_some() => {
-                self.receiver.store(&block);
+                self.store(now, &block);
             }
             // Nothing but what has come: it may be said to wake us.
             _ if message.acknowledges == 0 => self.sender.woken(now),
@@ -108,7 +118,7 @@ impl Stream {
     }
 
     fn receive_block(&mut self, now: Instant, id: u32, block: &Block<'_>) {
-        if self.acknowledge.len() >= ACKNOWLEDGEMENTS || !self.receiver.store(block) {
+        if self.acknowledge.len() >= ACKNOWLEDGEMENTS || !self.store(now, block) {
             return;
         }
         self.acknowledge.push_back(id);
@@ -118,13 +128,34 @@ impl Stream {
         }
     }
 
+    fn store(&mut self, now: Instant, block: &Block<'_>) -> bool {
+        let before = self.receiver.whole();
+        let stored = self.receiver.store(block);
+        if self.receiver.whole() > before {
+            // What is cut short is the last that there was.
+            let busy = block.bytes.len() == BLOCK && !self.receiver.is_whole();
+            self.busy = busy.then_some(now);
+        }
+        stored
+    }
+
+    /// Until when nothing new is sent, if the peer does not catch up before.
+    fn held(&self) -> Option<Instant> {
+        let ahead = self.sender.position().saturating_sub(self.receiver.whole());
+        let busy = self.busy.filter(|_| ahead >= AHEAD)?;
+        Some(busy + QUIET)
+    }
+
     /// Appends the next message if there is one, of at most so many bytes.
     pub fn transmit(&mut self, now: Instant, largest: usize, out: &mut Vec<u8>) -> bool {
         let message = if let Some(id) = self.next_acknowledgement() {
             self.pure(id)
         } else if std::mem::take(&mut self.wake_now) {
             self.pure(0)
-        } else if let Some(message) = self.sender.transmit(now, largest) {
+        } else if let Some(message) = {
+            let held = self.held().is_some_and(|until| now < until);
+            self.sender.transmit(now, largest, held)
+        } {
             message
         } else {
             return false;
@@ -179,10 +210,12 @@ impl Stream {
     /// When there is something to do though nothing comes from anywhere.
     pub fn deadline(&self, now: Instant, largest: usize) -> Option<Instant> {
         let ready = !self.acknowledge.is_empty() && self.receiver.unread() == 0 || self.wake_now;
+        let held = self.held().filter(|until| now < *until);
         let deadlines = [
             ready.then_some(now),
-            self.sender.deadline(now, largest),
+            self.sender.deadline(now, largest, held.is_some()),
             self.wake.map(|(at, _)| at),
+            held,
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -1,3 +1,4 @@
+mod ahead;
 mod recordings;
 mod reference;
 mod simulation;

@@ -92,7 +92,12 @@ impl Session {
     }
 
     /// Bytes came in.
-    pub(super) fn read(&mut self, now: Instant, mut bytes: &[u8], out: &mut Outbox) -> Result<(), Violation> {
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        mut bytes: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), Violation> {
         while !bytes.is_empty() {
             let left = self.socket.max_message.saturating_sub(self.size);
             let most = left.max(COMMAND).saturating_add(self.line.overhead());

@@ -132,3 +132,15 @@ proptest! {
         prop_assert_eq!(seen, lengths);
     }
 }
+
+#[test]
+fn an_idle_peer_keeps_little_memory() {
+    let (mut direction, mut opener) = pair();
+    let mut out = Vec::new();
+    direction.seal(Kind::Binary, &[&data(65_535)], &mut out);
+    direction.seal(Kind::Event, &[&[3; EVENT]], &mut out);
+    opener.push(&out);
+    while let Ok(Some(_)) = opener.next() {}
+    assert!(opener.is_between_packets());
+    assert!(opener.buffer.capacity() <= IDLE);
+}

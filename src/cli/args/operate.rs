@@ -1,0 +1,35 @@
+//! `moonport stop` and `moonport config`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Json;
+use crate::cli::duration;
+
+/// End the host that runs, in order, and wait until it has ended.
+///
+/// It takes nobody in from then on. Without a flag it ends as SIGTERM ends it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Stop {
+    /// How long sessions have to end by themselves, before scripts are ended [default: what
+    /// `moonport run --drain` said]
+    #[arg(long, value_name = "TIME", value_parser = duration::or_none, conflicts_with = "now")]
+    pub(in crate::cli) drain: Option<Duration>,
+    /// End at once: scripts and clients are not told
+    #[arg(long)]
+    pub(in crate::cli) now: bool,
+}
+
+/// Show what flags and the configuration file say, and where each value comes from.
+///
+/// It is what `moonport run` would do with the same file. A file that is wrong is refused with the
+/// place of the mistake.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Config {
+    /// Print a configuration file with every key there is, its default and what it is for
+    #[arg(long, conflicts_with = "json")]
+    pub(in crate::cli) default: bool,
+    #[command(flatten)]
+    pub(in crate::cli) json: Json,
+}
