@@ -12,7 +12,6 @@ use mlua::{Function, Lua, MultiValue, Value};
 
 use super::core::{Console, Core, Ending};
 use super::status::{self, Status};
-use super::tasks::Tasks;
 use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
