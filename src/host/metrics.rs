@@ -302,7 +302,7 @@ impl Host {
             counts.ended,
         );
 
-        let scripts = |of: fn(&ScriptCounts) -> u64| {
+        let scripts = |of: OfScript| {
             let scripts = self.scripts.values();
             scripts
                 .map(|script| (script.name().to_owned(), of(&script.counts)))
@@ -349,8 +349,10 @@ impl Host {
     }
 }
 
+type OfScript = fn(&ScriptCounts) -> u64;
+
 /// What is told of each script.
-const SCRIPTS: [(&str, &str, fn(&ScriptCounts) -> u64); 5] = [
+const SCRIPTS: [(&str, &str, OfScript); 5] = [
     (
         "script_restarts_total",
         "Times that its process was started again.",
