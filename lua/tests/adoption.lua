@@ -1,6 +1,6 @@
 -- moonport: globals stage connected eq has hasnt
 local function adopt(session, channel, title)
-	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0],"carries":"Events"}}'):format(
+	return ('{"Adopt":{"segment":{"session":%d,"channel":%d},"kind":10,"title":"%s","guid":[0,0],"carries":"Events","registered":true,"active":true}}'):format(
 		session,
 		channel,
 		title

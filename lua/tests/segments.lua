@@ -227,7 +227,7 @@ return {
 		s:link(1, '{"Opened":{"segment":{"session":7,"channel":1},"cookie":3}}')
 		s:link(1, '{"OpenFailed":{"parent":{"session":7,"channel":0},"cookie":3}}')
 		s:link(2, '{"Resized":{"segment":{"session":7,"channel":0},"width":1,"height":1,"origin_ll":false,"text":false}}')
-		s:link(2, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"","guid":[0,0],"carries":"Events"}}')
+		s:link(2, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"","guid":[0,0],"carries":"Events","registered":true,"active":true}}')
 		s:event(7, '{"Register":{"title":"t","kind":2,"guid":[0,0]}}')
 		s:closed(44)
 		s:turn()

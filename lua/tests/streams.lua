@@ -224,7 +224,7 @@ return {
 		s:host('{"Adopt":{"listener":9,"survivors":[7]}}')
 		s:link(
 			9,
-			('{"Adopt":{%s,"kind":0,"title":"","guid":[0,0],"carries":{"Stream":{"writable":false}}}}'):format(SEGMENT)
+			('{"Adopt":{%s,"kind":0,"title":"","guid":[0,0],"carries":{"Stream":{"writable":false}},"registered":true,"active":true}}'):format(SEGMENT)
 		)
 		s:link(9, ('{"Finished":{%s,"failed":false}}'):format(SEGMENT))
 		s:turn()

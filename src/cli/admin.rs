@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, OrExit};
 use super::rooms::{self, Caller, Doorman};
-use crate::ipc::admin::{Ending, FromHost, SessionStatus, Status, ToHost};
+use crate::ipc::admin::{Ending, FromHost, Reloaded, SessionStatus, Status, ToHost};
 use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
 
 /// Who does what an admin asks.
@@ -179,6 +179,14 @@ impl Admin {
                 .or_exit(Exit::Keystore)?;
         }
         Ok(came.map(|admitted| admitted.entry))
+    }
+
+    /// Has a script loaded again.
+    pub(super) async fn reload(&mut self, script: String) -> Result<Reloaded, Failure> {
+        match self.ask(ToHost::Reload(script)).await? {
+            FromHost::Reloaded(done) => Ok(done),
+            other => Err(out_of_turn(&other)),
+        }
     }
 
     pub(super) async fn status(&mut self) -> Result<Status, Failure> {
@@ -349,7 +357,11 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
         }
         ToHost::AuditHead => FromHost::AuditHead(store.audit_head()),
         // Only a host can say; an admission without one is done above.
-        ToHost::Status | ToHost::Metrics | ToHost::End(_) | ToHost::Admit { .. } => {
+        ToHost::Status
+        | ToHost::Metrics
+        | ToHost::End(_)
+        | ToHost::Admit { .. }
+        | ToHost::Reload(_) => {
             return Err(Failure::because(Exit::Failed, "no host runs"));
         }
     })

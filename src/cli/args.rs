@@ -89,6 +89,7 @@ pub(super) enum Color {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Run(Run),
+    Reload(Reload),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
     Connect(Box<Connect>),
@@ -144,6 +145,19 @@ pub(super) enum Command {
         #[arg(value_hint = clap::ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// Load scripts again while they run, and lose no client.
+///
+/// The new program is loaded beside the old one. Only if that works does it take its place:
+/// listeners that it asks for in the same way go on, and its `NAME_adopt` is asked about each
+/// client. If anything fails the old program goes on, and the exit code is 1.
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    /// The script, as `moonport status` calls it, or its file [default: all that run]
+    pub(super) script: Option<String>,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 impl Command {

@@ -32,6 +32,7 @@ mod output;
 mod pages;
 mod passphrase;
 mod qr;
+mod reload;
 mod rooms;
 mod secret;
 mod server;
@@ -80,6 +81,7 @@ fn run(cli: Cli, said: &Said) -> Result<u8, Failure> {
     let exit = match command {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
+        Command::Reload(args) => wait(reload::run(args, &state_dir(global)?, &out)),
         Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
@@ -126,6 +128,7 @@ fn start_host(run: Run, global: &Global) -> Result<u8, Failure> {
         },
         handshake: run.handshake_timeout,
         unproved: run.unproved,
+        watch: run.watch,
         penalties: run.penalties == Penalties::On,
         reach: run.allow_connect,
         permissions,

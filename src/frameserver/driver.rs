@@ -48,8 +48,9 @@ pub(super) enum ToPeer {
     Decision(bool),
     /// The script says something.
     Script(Epoch, Box<FromScript>),
-    /// The script's link has come or gone.
-    Linked,
+    /// The script's link has come or gone, or is listened to again. Whatever is said after this is
+    /// for the script of that time.
+    Linked(Option<Epoch>),
     /// A program talks with it from here on.
     Program(Framing, Box<Pipes>),
     /// The program has ended.
@@ -330,7 +331,12 @@ impl Peer {
                 Some(session) => Ok(session.said(epoch, *message)?),
                 None => Ok(()),
             },
-            ToPeer::Linked => Ok(()),
+            ToPeer::Linked(epoch) => {
+                if let Some(session) = &mut self.session {
+                    session.linked(epoch);
+                }
+                Ok(())
+            }
             ToPeer::Program(framing, pipes) => {
                 if let Some(session) = &mut self.session {
                     session.serve(framing);

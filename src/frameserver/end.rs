@@ -53,6 +53,7 @@ pub(super) async fn hand_on(
                         return;
                     }
                 }
+                Some(ToPeer::Linked(epoch)) => session.linked(epoch),
                 Some(_) => {}
                 None => return,
             },

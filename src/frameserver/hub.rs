@@ -221,7 +221,16 @@ impl Hub {
                     Err(_) => return Err(Gone::Rules),
                 },
                 said = self.link.run(&shared.script, PATIENCE) => match said {
-                    Some(said) => self.script_says(said, control)?,
+                    Some(said) => {
+                        // The host speaks of a session before the script can, but on another socket.
+                        if said.iter().all(|message| self.knows(message)) {
+                            self.script_says(said);
+                        } else {
+                            self.link.unread(said);
+                            self.catch_up(control)?;
+                            self.script_said();
+                        }
+                    }
                     None => {
                         self.link.detach(&shared.script);
                         self.linked();
@@ -374,6 +383,8 @@ impl Hub {
             }
             ToFrameserver::Relink => {
                 let data = fds.into_iter().next().ok_or(Gone::Rules)?;
+                // What the old one has said counts.
+                self.script_said();
                 self.link.attach(data, &self.shared.script)?;
                 self.linked();
             }
@@ -417,10 +428,11 @@ impl Hub {
 
     /// Every session has to look at the link.
     fn linked(&self) {
+        let epoch = self.shared.script.epoch();
         let mut peers = self.shared.peers.borrow_mut();
         peers
             .sessions
-            .retain(|_, inbox| heard(inbox, ToPeer::Linked));
+            .retain(|_, inbox| heard(inbox, ToPeer::Linked(epoch)));
     }
 
     /// Tells a session something. One whose inbox is full loses it, and ends once it has read what
@@ -434,20 +446,34 @@ impl Hub {
         }
     }
 
+    /// Hands on what the script has said already.
+    fn script_said(&mut self) {
+        while let Some(said) = self.link.said() {
+            self.script_says(said);
+        }
+    }
+
     /// Hands the script's messages to the sessions that they are for.
-    fn script_says(&mut self, said: Vec<FromScript>, control: &Control) -> Result<(), Gone> {
-        let Some(epoch) = self.shared.script.epoch() else {
-            return Ok(());
+    fn script_says(&self, said: Vec<FromScript>) {
+        let script = &self.shared.script;
+        let Some(epoch) = script.epoch() else {
+            return;
         };
         for message in said {
-            let session = session::about(&message).session;
-            // The host speaks of a session before the script can, but on another socket.
-            if !self.knows(session) {
-                self.catch_up(control)?;
+            match message {
+                FromScript::Hold => script.hold(),
+                FromScript::Resume => {
+                    script.release();
+                    self.linked();
+                }
+                FromScript::Done => script.complete(),
+                message => {
+                    if let Some(about) = session::about(&message) {
+                        self.tell(about.session, ToPeer::Script(epoch, Box::new(message)));
+                    }
+                }
             }
-            self.tell(session, ToPeer::Script(epoch, Box::new(message)));
         }
-        Ok(())
     }
 
     /// Hears all that the host has said so far.
@@ -462,8 +488,14 @@ impl Hub {
         }
     }
 
-    fn knows(&self, session: SessionId) -> bool {
-        self.shared.peers.borrow().sessions.contains_key(&session)
+    fn knows(&self, message: &FromScript) -> bool {
+        session::about(message).is_none_or(|about| {
+            self.shared
+                .peers
+                .borrow()
+                .sessions
+                .contains_key(&about.session)
+        })
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) const PATIENCE: usize = 16 * 1024;
 
 /// Which script process, counted from 1. What one was sent and what it said does not concern the
 /// next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Epoch(u64);
 
 /// What waits to go to the script.
@@ -29,6 +29,12 @@ pub(super) struct Outbox {
     queue: RefCell<VecDeque<ToScript>>,
     epoch: Cell<u64>,
     up: Cell<bool>,
+    /// What clients do is kept from the script.
+    held: Cell<bool>,
+    /// The script has handed over all that it had, for the next one.
+    complete: Cell<bool>,
+    /// The script has all that the one before it had not dealt with.
+    heir: Cell<bool>,
     filled: Notify,
     drained: Notify,
     /// There is room for those who have found it full.
@@ -79,9 +85,42 @@ impl Outbox {
         self.queue.borrow_mut().drain(..).collect()
     }
 
+    /// The script process wants to hear nothing more that clients do, and is told when that is so.
+    pub(super) fn hold(&self) {
+        self.held.set(true);
+        self.push(ToScript::Held);
+    }
+
+    /// It wants to hear it after all.
+    pub(super) fn release(&self) {
+        self.held.set(false);
+    }
+
+    /// It has handed over all that it had.
+    pub(super) fn complete(&self) {
+        self.complete.set(self.held.get());
+    }
+
+    /// What clients do is kept from the script.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
+    }
+
+    /// The one that is to have all that the script process of this time had is not there yet.
+    pub(super) fn is_between(&self) -> bool {
+        self.complete.get()
+    }
+
+    /// The script process has all that the one of this time had not dealt with.
+    pub(super) fn succeeds(&self, Epoch(old): Epoch) -> bool {
+        self.up.get() && self.heir.get() && old + 1 == self.epoch.get()
+    }
+
     /// Another script process has taken over.
     pub(super) fn begin(&self) {
         self.queue.borrow_mut().clear();
+        self.heir.set(self.complete.take());
+        self.held.set(false);
         self.epoch.set(self.epoch.get() + 1);
         self.up.set(true);
     }
@@ -90,6 +129,8 @@ impl Outbox {
     pub(super) fn end(&self) {
         self.queue.borrow_mut().clear();
         self.up.set(false);
+        // What was promised to the next one is kept for it.
+        self.held.set(self.complete.get());
     }
 }
 
@@ -98,6 +139,8 @@ impl Outbox {
 pub(super) struct Link {
     socket: Option<Data>,
     batch: Vec<ToScript>,
+    /// What the script has said and nobody has looked at.
+    unread: Option<Vec<FromScript>>,
 }
 
 impl Link {
@@ -118,6 +161,22 @@ impl Link {
         self.socket = None;
         self.batch.clear();
         outbox.end();
+    }
+
+    /// Puts back what [`Link::run`] has given.
+    pub(super) fn unread(&mut self, said: Vec<FromScript>) {
+        self.unread = Some(said);
+    }
+
+    /// What the script has said already, if anything.
+    pub(super) fn said(&mut self) -> Option<Vec<FromScript>> {
+        if let Some(said) = self.unread.take() {
+            return Some(said);
+        }
+        match self.socket.as_ref()?.try_recv() {
+            Ok(Received::Message(said, _)) => Some(said),
+            Ok(Received::Closed) | Err(_) => None,
+        }
     }
 
     /// Sends what waits, and returns once it is out or nobody is there to get it.

@@ -160,10 +160,8 @@ impl Memory {
 
     /// The script says something over the data link.
     pub fn script(&mut self, now: Instant, message: FromScript) {
-        let (Some(connection), Some(epoch)) = (
-            self.connection(about(&message).session),
-            self.script.epoch(),
-        ) else {
+        let about = about(&message).and_then(|about| self.connection(about.session));
+        let (Some(connection), Some(epoch)) = (about, self.script.epoch()) else {
             return;
         };
         let Some(peer) = self.peers.get_mut(&connection) else {

@@ -16,9 +16,9 @@ use segment::{Segment, UNKNOWN};
 
 use super::link::{Epoch, Outbox};
 use super::machine::{Command, Event};
-use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript};
+use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript, Weight};
 use crate::ipc::{Carries, SegmentId, SessionId};
-use crate::wire::a12::event::SegmentKind;
+use crate::wire::a12::event::{External, SegmentKind, Target};
 use crate::wire::zmtp;
 
 /// How many of the script's messages may wait in all: what its credit comes to on all channels,
@@ -38,6 +38,14 @@ pub(super) struct Session {
     dialled: bool,
     /// The script that has been told of this session, and what for.
     epoch: Option<Epoch>,
+    /// The script that is there, as this session has been told.
+    linked: Option<Epoch>,
+    /// Since then each script has handed over to the next all that it had; what they have said counts.
+    since: Option<Epoch>,
+    /// What the last script has given back for the next one.
+    returned: Vec<ToScript>,
+    /// How many bytes have been said or given back that no credit was paid for.
+    surplus: usize,
     stage: Stage,
     segments: BTreeMap<u8, Segment>,
     /// What the client has said and the script has no room for yet.
@@ -47,7 +55,7 @@ pub(super) struct Session {
     /// At which byte of the stream to the client an event of a channel is out.
     marks: VecDeque<(u64, u8)>,
     /// Open commands that the machine has not answered, with the segment that asked.
-    opening: VecDeque<(u32, SegmentId, SegmentKind)>,
+    opening: VecDeque<Opening>,
     /// The script's message of which not all pieces have come.
     assembly: Assembly,
     last_words: String,
@@ -96,6 +104,10 @@ impl Session {
             carries,
             dialled: false,
             epoch: script.epoch(),
+            linked: script.epoch(),
+            since: script.epoch(),
+            returned: Vec::new(),
+            surplus: 0,
             stage: Stage::Undecided,
             segments: BTreeMap::from([(PRIMARY, Segment::new(UNKNOWN))]),
             backlog: VecDeque::new(),
@@ -124,15 +136,23 @@ impl Session {
     /// The script has taken it.
     pub(super) fn accept(&mut self, script: &Outbox) {
         self.stage = Stage::Accepted;
-        if self.epoch != script.epoch() {
+        // It may have been taken by a script that has gone since; the next one then adopts it.
+        if self.epoch != self.linked && self.linked == script.epoch() {
             // Decided by another script than the one that has spoken already.
             self.epoch = script.epoch();
+            self.since = self.epoch;
             self.waiting.clear();
             self.assembly = Assembly::default();
             for known in self.segments.values_mut() {
                 known.changes_hands();
+                known.active = false;
             }
         }
+    }
+
+    /// The script's link has come or gone; what that one is told and says follows.
+    pub(super) fn linked(&mut self, epoch: Option<Epoch>) {
+        self.linked = epoch;
     }
 
     /// Which one it is.
@@ -191,6 +211,26 @@ impl Session {
     /// The script has said something.
     pub(super) fn said(&mut self, epoch: Epoch, message: FromScript) -> Result<(), Overrun> {
         let current = self.epoch == Some(epoch);
+        let message = match message {
+            FromScript::Rest(message) => {
+                self.surplus(message.weight())?;
+                match *message {
+                    FromScript::Credit { .. } | FromScript::Flags { .. } => return Ok(()),
+                    message => {
+                        self.notice(&message);
+                        return self.wait(epoch, message);
+                    }
+                }
+            }
+            FromScript::Back(message) => {
+                self.surplus(message.weight())?;
+                if current && segment_of(&message).is_some() {
+                    self.returned.push(*message);
+                }
+                return Ok(());
+            }
+            message => message,
+        };
         match &message {
             FromScript::Credit { segment, events } => {
                 if current && let Some(known) = self.segments.get_mut(&segment.channel) {
@@ -225,8 +265,20 @@ impl Session {
             FromScript::Close { segment, .. } if self.stage == Stage::Over => {
                 self.forget(segment.channel);
             }
-            FromScript::Open { .. } | FromScript::Close { .. } | FromScript::Finish { .. } => {}
+            FromScript::Open { .. }
+            | FromScript::Close { .. }
+            | FromScript::Finish { .. }
+            | FromScript::Hold
+            | FromScript::Resume
+            | FromScript::Rest(_)
+            | FromScript::Back(_)
+            | FromScript::Done => {}
         }
+        self.notice(&message);
+        self.wait(epoch, message)
+    }
+
+    fn wait(&mut self, epoch: Epoch, message: FromScript) -> Result<(), Overrun> {
         if self.stage == Stage::Over {
             return Ok(());
         }
@@ -235,6 +287,39 @@ impl Session {
         }
         self.waiting.push_back((epoch, message));
         Ok(())
+    }
+
+    /// Counts what no credit is paid for.
+    fn surplus(&mut self, bytes: usize) -> Result<(), Overrun> {
+        if self.waiting.is_empty() && self.returned.is_empty() {
+            self.surplus = 0;
+        }
+        let most = match self.carries {
+            Carries::Messages { most, .. } => usize::try_from(most).unwrap_or(usize::MAX),
+            Carries::Events | Carries::Stream { .. } => 0,
+        };
+        self.surplus = self.surplus.saturating_add(bytes);
+        match self.surplus > MAX_SURPLUS.saturating_add(most) {
+            true => Err(Overrun),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the client has been told to begin.
+    fn notice(&mut self, message: &FromScript) {
+        if let FromScript::Target {
+            segment,
+            event: Target::Activate,
+        } = message
+            && let Some(known) = self.segments.get_mut(&segment.channel)
+        {
+            known.active = true;
+        }
+    }
+
+    /// What a script of this time has said counts.
+    fn heeds(&self, by: Epoch) -> bool {
+        self.since.is_some_and(|since| by >= since)
     }
 
     /// Whether the script wants the session to end.
@@ -254,14 +339,18 @@ impl Session {
             let Some((epoch, message)) = self.waiting.pop_front() else {
                 break;
             };
-            let channel = about(&message).channel;
+            let Some(SegmentId { channel, .. }) = about(&message) else {
+                continue;
+            };
             if !self.segments.contains_key(&channel) {
                 continue;
             }
             let current = self.epoch == Some(epoch);
             let next = match self.carries {
-                Carries::Events => self.next_a12(current, channel, message),
-                Carries::Messages { most, .. } => self.next_message(current, most, message)?,
+                Carries::Events => self.next_a12(epoch, channel, message),
+                Carries::Messages { most, .. } => {
+                    self.next_message(self.heeds(epoch), most, message)?
+                }
                 Carries::Stream { .. } => self.next_bytes(message),
             };
             match next {
@@ -296,7 +385,8 @@ impl Session {
     fn forget(&mut self, channel: u8) {
         self.backlog.retain(|message| {
             matches!(message, ToScript::Terminated { .. })
-                || (channel != PRIMARY && segment_of(message).channel != channel)
+                || (channel != PRIMARY
+                    && segment_of(message).is_none_or(|it| it.channel != channel))
         });
     }
 
@@ -332,7 +422,14 @@ impl Session {
         let Some(epoch) = script.epoch().filter(|_| self.stage != Stage::Undecided) else {
             return;
         };
+        if script.is_held() {
+            return;
+        }
         if self.epoch != Some(epoch) {
+            // The last words of the one before are on their way to here.
+            if self.epoch.is_some_and(|old| script.succeeds(old)) && self.linked != Some(epoch) {
+                return;
+            }
             self.adopted_by(epoch, script);
         }
         let credit = link::credit(self.carries);
@@ -348,7 +445,10 @@ impl Session {
                 self.held_up = true;
                 return;
             }
-            let segment = segment_of(first);
+            let Some(segment) = segment_of(first) else {
+                self.backlog.pop_front();
+                continue;
+            };
             let costs = matches!(
                 first,
                 ToScript::Event { .. } | ToScript::Frame { .. } | ToScript::Piece { .. }
@@ -393,36 +493,51 @@ impl Session {
 
     /// A new script has to learn what lives, but for what the old one did not want it to have.
     fn adopted_by(&mut self, epoch: Epoch, script: &Outbox) {
+        let whole = self.epoch.is_some_and(|old| script.succeeds(old));
         self.epoch = Some(epoch);
         self.marks.clear();
-        self.assembly = Assembly::default();
+        let returned = std::mem::take(&mut self.returned);
+        if whole {
+            self.begun = None;
+            // The script hears of what is there from what Adopt says.
+            let news = |message: &ToScript| {
+                !matches!(
+                    message,
+                    ToScript::Event {
+                        event: External::Register { .. },
+                        ..
+                    }
+                )
+            };
+            self.backlog.retain(news);
+            for message in returned.into_iter().rev() {
+                self.backlog.push_front(message);
+            }
+        } else {
+            self.since = Some(epoch);
+            self.assembly = Assembly::default();
+        }
         let blocked: Vec<u8> = self
             .segments
             .iter()
             .filter_map(|(&channel, known)| known.block_adopt.then_some(channel))
             .collect();
         let passes_on = |channel| !blocked.contains(&PRIMARY) && !blocked.contains(&channel);
-        for (&channel, known) in &mut self.segments {
+        for known in self.segments.values_mut() {
             known.changes_hands();
+        }
+        for (&channel, known) in &self.segments {
             if !passes_on(channel) {
                 continue;
             }
-            let segment = SegmentId {
-                session: self.id,
-                channel,
-            };
-            script.push(ToScript::Adopt {
-                segment,
-                kind: known.kind,
-                title: known.title.clone(),
-                guid: known.guid,
-                carries: self.carries,
-            });
+            script.push(self.announcement(channel, known));
             if let Some(picture) = known.picture {
-                script.push(picture.resized(segment));
+                script.push(picture.resized(self.segment(channel)));
             }
             if channel == PRIMARY && self.program.is_some() {
-                script.push(ToScript::Served { segment });
+                script.push(ToScript::Served {
+                    segment: self.segment(channel),
+                });
             }
         }
         let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
@@ -444,6 +559,10 @@ impl Session {
             ToScript::Event { segment, .. }
             | ToScript::Finished { segment, .. }
             | ToScript::Exited { segment, .. } => passes_on(segment.channel),
+            ToScript::Frame { segment, .. } | ToScript::Unsent { segment } => {
+                whole && passes_on(segment.channel)
+            }
+            ToScript::Terminated { .. } => self.stage == Stage::Over,
             ToScript::Piece { segment, ends, .. } => {
                 let kept = !cut;
                 cut &= *ends != Ends::Message;
@@ -460,7 +579,9 @@ impl Session {
                 ..
             }
         ) && self.program.is_none()
-            && !self.backlog.iter().any(waits);
+            && !self.backlog.iter().any(waits)
+            // Its answer is on its way.
+            && !(whole && self.waiting.iter().any(|it| matches!(it.1, FromScript::Piece { .. })));
         // Before what the old script still wanted, and the primary one first.
         for &channel in blocked.iter().rev() {
             let close = FromScript::Close {
@@ -478,7 +599,7 @@ impl Session {
         self.marks.clear();
         let accepted = self.stage == Stage::Accepted;
         self.stage = Stage::Over;
-        let known = accepted && self.epoch.is_some() && self.epoch == script.epoch();
+        let known = accepted && self.epoch.is_some_and(|epoch| is_told(epoch, script));
         if known {
             for &channel in self.segments.keys().rev() {
                 self.backlog.push_back(ToScript::Terminated {
@@ -496,11 +617,25 @@ impl Session {
 
     /// After [`end`](Self::end): hands on what there is credit for by now. Whether there is more.
     pub(super) fn linger(&mut self, script: &Outbox) -> bool {
-        if self.epoch != script.epoch() {
+        if !self.epoch.is_some_and(|epoch| is_told(epoch, script)) {
             return false;
         }
         self.forward(script);
         !self.backlog.is_empty()
+    }
+
+    /// What tells a script of a segment that lives.
+    fn announcement(&self, channel: u8, known: &Segment) -> ToScript {
+        let plain = self.carries != Carries::Events;
+        ToScript::Adopt {
+            segment: self.segment(channel),
+            kind: known.kind,
+            title: known.title.clone(),
+            guid: known.guid,
+            carries: self.carries,
+            registered: known.registered || plain,
+            active: known.active || plain,
+        }
     }
 
     fn segment(&self, channel: u8) -> SegmentId {
@@ -511,9 +646,26 @@ impl Session {
     }
 }
 
+/// Whether what a client of that script does is for the one that is there now, or will be.
+fn is_told(epoch: Epoch, script: &Outbox) -> bool {
+    script.epoch() == Some(epoch) || script.is_between() || script.succeeds(epoch)
+}
+
+/// A channel that a script has asked for.
+#[derive(Debug)]
+struct Opening {
+    by: Epoch,
+    cookie: u32,
+    parent: SegmentId,
+    kind: SegmentKind,
+}
+
+/// So many bytes may be said and given back without credit, beside one message.
+const MAX_SURPLUS: usize = 16 << 20;
+
 /// The segment that a message from the script is for, or that asked for it.
-pub(super) fn about(message: &FromScript) -> SegmentId {
-    match message {
+pub(super) fn about(message: &FromScript) -> Option<SegmentId> {
+    Some(match message {
         FromScript::Target { segment, .. }
         | FromScript::Input { segment, .. }
         | FromScript::Piece { segment, .. }
@@ -524,11 +676,14 @@ pub(super) fn about(message: &FromScript) -> SegmentId {
         | FromScript::Credit { segment, .. }
         | FromScript::Flags { segment, .. }
         | FromScript::Close { segment, .. } => *segment,
-    }
+        FromScript::Rest(message) => return about(message),
+        FromScript::Back(message) => return segment_of(message),
+        FromScript::Hold | FromScript::Resume | FromScript::Done => return None,
+    })
 }
 
-fn segment_of(message: &ToScript) -> SegmentId {
-    match message {
+fn segment_of(message: &ToScript) -> Option<SegmentId> {
+    Some(match message {
         ToScript::Event { segment, .. }
         | ToScript::Piece { segment, .. }
         | ToScript::Finished { segment, .. }
@@ -545,7 +700,8 @@ fn segment_of(message: &ToScript) -> SegmentId {
         | ToScript::Served { segment }
         | ToScript::Exited { segment, .. }
         | ToScript::Adopt { segment, .. } => *segment,
-    }
+        ToScript::Held => return None,
+    })
 }
 
 /// The channel of the primary segment.

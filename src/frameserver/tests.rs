@@ -396,6 +396,8 @@ fn a_new_script_is_told_what_lives_and_gets_what_follows() {
             title: "title".to_owned(),
             guid: [3, 4],
             carries: Carries::Events,
+            registered: true,
+            active: false,
         };
         assert_eq!(rig.script.hears().await, adopt);
         assert_eq!(rig.script.hears().await, told(segment, "meanwhile"));

@@ -197,6 +197,7 @@ impl Host {
             ToHost::Admit { name, key, from } => {
                 self.admit_caller(Caller { name, key, from }, reply);
             }
+            ToHost::Reload(script) => self.reload_asked(&script, reply),
             ToHost::AuditHead => self.store.read(|keystore, _| {
                 let head = keystore.audit_head();
                 Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))

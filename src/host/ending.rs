@@ -65,6 +65,7 @@ impl Host {
     }
 
     fn end_in_order(&mut self, drain: Duration) {
+        self.stop_reloads();
         if drain.is_zero() || self.sessions.len() == 0 {
             tracing::info!("ending");
             return self.stop();

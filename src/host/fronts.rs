@@ -38,6 +38,8 @@ pub(super) struct Front {
     /// `None`: it does not listen any more.
     pub(super) listener: Option<ListenerId>,
     pub(super) name: Name,
+    /// The interface and port, as its script asked for them.
+    pub(super) asked_for: (String, u16),
     pub(super) addresses: Vec<SocketAddr>,
     /// What its sandbox denies.
     pub(super) sandbox: Vec<Denied>,
@@ -72,6 +74,15 @@ pub(super) struct Front {
     failures: Failures,
     pub(super) refusals: Refusals,
     pub(super) strangers: Seen,
+}
+
+/// Where a listener listens.
+#[derive(Debug)]
+pub(super) struct Place {
+    scheme: Scheme,
+    sockets: Vec<Bound>,
+    handed: bool,
+    addresses: Vec<SocketAddr>,
 }
 
 /// Keeps a listener's failures from drowning its script.
@@ -162,6 +173,7 @@ impl Front {
             options: Options::Usual,
             listener: Some(listener),
             name,
+            asked_for: (String::new(), 0),
             addresses: Vec::new(),
             sandbox: Vec::new(),
             required: Some(required),
@@ -204,23 +216,43 @@ impl Host {
         if self.ending.is_begun() {
             return self.tell_ended(script, wanted.listener, "the host is ending");
         }
-        let sockets = match wanted.interface.parse::<Interface>() {
-            Ok(interface) => self.sockets(&interface, &wanted),
-            Err(error) => Err(error.to_string()),
-        };
-        let cannot = |host: &mut Self, why: &str| {
-            tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
-            host.tell_ended(script, wanted.listener, why);
-        };
-        let (scheme, sockets, handed) = match sockets {
-            Ok(sockets) => sockets,
-            Err(why) => return cannot(self, &why),
-        };
+        match self.bind(&wanted) {
+            Ok(place) => self.listen_on(script, wanted, place),
+            Err(why) => {
+                tracing::warn!(name = %wanted.name, place = wanted.place, "cannot listen: {why}");
+                self.tell_ended(script, wanted.listener, &why);
+            }
+        }
+    }
+
+    /// Makes the sockets of a listener.
+    pub(super) fn bind(&self, wanted: &script::Listen) -> Result<Place, String> {
+        let interface: Interface = wanted
+            .interface
+            .parse()
+            .map_err(|error: interface::InterfaceError| error.to_string())?;
+        let (scheme, sockets, handed) = self.sockets(&interface, wanted)?;
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(interface::address).collect();
         let keyless = matches!(&wanted.options, Options::Zmtp(options) if options.keyless);
         if keyless && !addresses.iter().all(|address| address.ip().is_loopback()) {
-            return cannot(self, "keyless only on loopback");
+            return Err("keyless only on loopback".to_owned());
         }
+        Ok(Place {
+            scheme,
+            sockets,
+            handed,
+            addresses,
+        })
+    }
+
+    /// Begins to listen where the sockets are.
+    pub(super) fn listen_on(&mut self, script: ScriptId, wanted: script::Listen, place: Place) {
+        let Place {
+            scheme,
+            sockets,
+            handed,
+            addresses,
+        } = place;
         self.next_front += 1;
         let id = FrontId(self.next_front);
         let candidate = Candidate {
@@ -233,6 +265,7 @@ impl Host {
             options: wanted.options,
             listener: Some(wanted.listener),
             name: wanted.name,
+            asked_for: (wanted.interface, wanted.port),
             addresses,
             sandbox: Vec::new(),
             required: Some(Required {
@@ -370,7 +403,7 @@ impl Host {
         }
     }
 
-    fn stop_listening(&mut self, id: FrontId) {
+    pub(super) fn stop_listening(&mut self, id: FrontId) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -406,30 +439,39 @@ impl Host {
                 .filter(|(_, session)| taken(session))
                 .map(|(id, _)| id)
                 .collect();
-            if survivors.is_empty() {
-                continue;
+            if !survivors.is_empty() {
+                self.relink(id, script, listener, survivors);
             }
-            match Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair() {
-                Ok((theirs, scripts)) => {
-                    if let Some(child) = self
-                        .fronts
-                        .get_mut(&id)
-                        .and_then(|front| front.child.as_mut())
-                    {
-                        child.tell_with(ToFrameserver::Relink, vec![theirs.into_fd()]);
-                    }
-                    if let Some(script) = self.scripts.get_mut(&script) {
-                        let adopt = ToScript::Adopt {
-                            listener,
-                            survivors,
-                        };
-                        script.tell_with(adopt, vec![scripts.into_fd()]);
-                    }
+        }
+    }
+
+    /// Gives a frameserver and the new process of its script a link between them, on which these
+    /// sessions are.
+    pub(super) fn relink(
+        &mut self,
+        id: FrontId,
+        script: ScriptId,
+        listener: ListenerId,
+        survivors: Vec<SessionId>,
+    ) {
+        match Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair() {
+            Ok((theirs, scripts)) => {
+                if let Some(front) = self.fronts.get_mut(&id) {
+                    front.tell_with(ToFrameserver::Relink, vec![theirs.into_fd()]);
                 }
-                Err(error) => {
-                    tracing::error!("cannot link sessions to their script again: {error}");
-                    self.end_sessions(Farewell::Script, taken);
+                if let Some(script) = self.scripts.get_mut(&script) {
+                    let adopt = ToScript::Adopt {
+                        listener,
+                        survivors,
+                    };
+                    script.tell_with(adopt, vec![scripts.into_fd()]);
                 }
+            }
+            Err(error) => {
+                tracing::error!("cannot link sessions to their script again: {error}");
+                self.end_sessions(Farewell::Script, |session| {
+                    session.front == id && session.stage == Stage::Taken
+                });
             }
         }
     }
@@ -454,7 +496,7 @@ impl Host {
         }
     }
 
-    fn fronts_of(&self, script: ScriptId) -> Vec<FrontId> {
+    pub(super) fn fronts_of(&self, script: ScriptId) -> Vec<FrontId> {
         let own = self
             .fronts
             .iter()

@@ -126,6 +126,7 @@ impl World {
             limits: Limits::default(),
             handshake: Duration::from_secs(10),
             unproved: Unproved::at_most(16),
+            watch: false,
             penalties: true,
             reach: Vec::new(),
             permissions: Default::default(),

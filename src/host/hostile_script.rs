@@ -72,6 +72,7 @@ impl World {
             limits: Limits::default(),
             handshake: Duration::from_secs(10),
             unproved: Unproved::at_most(16),
+            watch: false,
             penalties: true,
             reach: Vec::new(),
             permissions: Permissions {
@@ -85,9 +86,6 @@ impl World {
             sessions: 64,
             window: Duration::from_secs(600),
             require_sandbox: true,
-            drain: Duration::ZERO,
-            metrics: None,
-            handed: super::Handed::default(),
         };
         let (mut host, events) = Host::start(options, Box::new(store), keys).unwrap();
         let (child, told, killed) = Child::played();
@@ -120,7 +118,7 @@ impl World {
     }
 
     fn says(&mut self, message: FromScript) {
-        self.host.script_did(LIAR, Did::Said(message));
+        self.host.script_did(LIAR, 0, Did::Said(message));
     }
 
     fn is_killed(&mut self) -> bool {

@@ -17,6 +17,8 @@
 //! | `refusals` | what is remembered of those who are not |
 //! | `strangers` | what is believed of a frameserver's count of strangers |
 //! | `scripts` | which scripts run |
+//! | `reload` | how another process takes a script's place |
+//! | `watch` | when that is because its files have changed |
 //! | `exec`, `launch` | which programs run that scripts have started |
 //! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
@@ -55,6 +57,7 @@ mod peers;
 mod probe;
 mod program;
 mod refusals;
+mod reload;
 mod roll;
 mod script_keys;
 mod script_windows;
@@ -64,6 +67,7 @@ mod sessions;
 mod simulation;
 mod store;
 mod strangers;
+mod watch;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -114,6 +118,8 @@ pub struct Options {
     pub handshake: Duration,
     /// How many connections of a listener may have proved nothing yet.
     pub unproved: Unproved,
+    /// Whether scripts are loaded again when their files change.
+    pub watch: bool,
     /// Whether sources that have broken the rules too often are refused for a while.
     pub penalties: bool,
     /// How many proved clients of a listener may wait for the script's decision.
@@ -217,7 +223,7 @@ enum Event {
     /// A frameserver did something.
     Front(FrontId, Did<FromFrameserver>),
     /// A script process did something.
-    Script(ScriptId, Did<FromScript>),
+    Script(ScriptId, scripts::Generation, Did<FromScript>),
     /// An outbound connection has been dialled.
     Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
@@ -326,6 +332,9 @@ impl Host {
         };
         host.read_windows();
         host.start_scripts()?;
+        if host.options.watch {
+            host.watch_programs()?;
+        }
         Ok((host, heard))
     }
 
@@ -333,13 +342,21 @@ impl Host {
         let signals = self.events.clone();
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let terminal = || std::fs::File::open("/dev/tty").is_ok();
+        let had_terminal = terminal();
         tokio::task::spawn_local(async move {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if signals.send(Event::Stop).await.is_err() {
+                let event = tokio::select! {
+                    _ = interrupt.recv() => Event::Stop,
+                    _ = terminate.recv() => Event::Stop,
+                    _ = hangup.recv() => match had_terminal && !terminal() {
+                        // It has been closed.
+                        true => Event::Stop,
+                        false => Event::Then(Box::new(Self::reload_all)),
+                    },
+                };
+                if signals.send(event).await.is_err() {
                     return;
                 }
             }
@@ -365,7 +382,7 @@ impl Host {
             }
             Event::Front(front, did) => self.front_did(front, did),
             Event::Dialled(front, made) => self.dialled(front, made),
-            Event::Script(script, did) => self.script_did(script, did),
+            Event::Script(script, generation, did) => self.script_did(script, generation, did),
             Event::Admin(by, request, reply) => self.admin(by, request, reply),
             Event::Stop => self.signalled(),
         }
@@ -377,6 +394,7 @@ impl Host {
         self.overdue_revocations();
         self.sum_refusals();
         self.cut_leaving();
+        self.overdue_reloads();
         self.tell_manager();
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::child::{Child, Did, how};
 use super::metrics::ScriptCounts;
+use super::reload::Reload;
 use super::{Event, Host, HostError, Program, ScriptId};
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{Denied, ListenerId};
@@ -17,10 +18,17 @@ use crate::script;
 /// A script, through all restarts of its process.
 #[derive(Debug)]
 pub(super) struct Script {
-    program: Program,
-    child: Child<ToScript>,
+    pub(super) program: Program,
+    pub(super) child: Child<ToScript>,
+    /// Which of its processes that is, and how many there were.
+    pub(super) generation: Generation,
+    pub(super) generations: Generation,
+    /// Another process is about to take its place.
+    pub(super) reload: Option<Box<Reload>>,
+    /// And another one after that.
+    pub(super) again: bool,
     /// What its process has said that it is denied.
-    sandbox: Vec<Denied>,
+    pub(super) sandbox: Vec<Denied>,
     /// When its process was started again, lately.
     restarts: VecDeque<Instant>,
     /// What it wanted to end with, if it has said so.
@@ -29,6 +37,9 @@ pub(super) struct Script {
     loaded: bool,
     pub(super) counts: ScriptCounts,
 }
+
+/// Which of a script's processes.
+pub(super) type Generation = u64;
 
 #[derive(Debug)]
 struct Exit {
@@ -53,6 +64,10 @@ impl Script {
         Self {
             program,
             child,
+            generation: 0,
+            generations: 0,
+            reload: None,
+            again: false,
             sandbox: Vec::new(),
             restarts: VecDeque::new(),
             exit: None,
@@ -72,11 +87,15 @@ impl Script {
     }
 
     pub(super) fn tell(&mut self, message: ToScript) {
-        self.child.tell(message);
+        self.tell_with(message, Vec::new());
     }
 
     pub(super) fn tell_with(&mut self, message: ToScript, descriptors: Vec<OwnedFd>) {
-        self.child.tell_with(message, descriptors);
+        match &mut self.reload {
+            // Who is to hear it is not known yet.
+            Some(reload) if reload.holds() => reload.hold(message, descriptors),
+            _ => self.child.tell_with(message, descriptors),
+        }
     }
 }
 
@@ -90,10 +109,14 @@ impl Host {
                 TEMPORARY,
                 &program.appl,
             )));
-            let child = self.spawn_script(id, &program)?;
+            let child = self.spawn_script(id, 0, &program, ToScript::Run)?;
             let script = Script {
                 program,
                 child,
+                generation: 0,
+                generations: 0,
+                reload: None,
+                again: false,
                 sandbox: Vec::new(),
                 restarts: VecDeque::new(),
                 exit: None,
@@ -105,7 +128,14 @@ impl Host {
         Ok(())
     }
 
-    fn spawn_script(&self, id: ScriptId, program: &Program) -> Result<Child<ToScript>, HostError> {
+    /// Starts a process and tells it what to run, and how.
+    pub(super) fn spawn_script(
+        &self,
+        id: ScriptId,
+        generation: Generation,
+        program: &Program,
+        how: fn(Run) -> ToScript,
+    ) -> Result<Child<ToScript>, HostError> {
         let own = |kind: &str| own_folder(&self.options.state, kind, &program.appl);
         let run = Run {
             program: program.file.clone(),
@@ -123,18 +153,29 @@ impl Host {
         let child = Child::spawn(script::ROLE, move |did| {
             let events = events.clone();
             // The host is gone if nobody hears this.
-            async move { drop(events.send(Event::Script(id, did)).await) }
+            async move { drop(events.send(Event::Script(id, generation, did)).await) }
         });
         let mut child = child.map_err(|error| HostError::Io {
             what: format!("cannot start a process for {}", program.file.display()),
             error,
         })?;
         tracing::debug!(pid = child.pid(), script = %program.file.display(), "script process");
-        child.tell(ToScript::Run(run));
+        child.tell(how(run));
         Ok(child)
     }
 
-    pub(super) fn script_did(&mut self, id: ScriptId, did: Did<FromScript>) {
+    pub(super) fn script_did(
+        &mut self,
+        id: ScriptId,
+        generation: Generation,
+        did: Did<FromScript>,
+    ) {
+        match self.scripts.get(&id) {
+            Some(script) if script.generation == generation => {}
+            Some(script) if script.awaits(generation) => return self.fresh_did(id, did),
+            // It has been replaced.
+            _ => return,
+        }
         match did {
             Did::Said(message) => self.script_said(id, message),
             Did::Garbage => tracing::error!(script = id.0, "a script process sent garbage"),
@@ -145,7 +186,7 @@ impl Host {
         }
     }
 
-    fn script_said(&mut self, id: ScriptId, message: FromScript) {
+    pub(super) fn script_said(&mut self, id: ScriptId, message: FromScript) {
         match message {
             FromScript::Listen(listen) => self.listen(id, listen),
             FromScript::Connect(wanted) => self.connect(id, wanted),
@@ -181,6 +222,11 @@ impl Host {
                     script.loaded = true;
                 }
             }
+            FromScript::State(piece) => self.state_said(id, piece),
+            FromScript::Yielded(number, done) => self.yielded(id, number, done),
+            FromScript::Back(message) => self.given_back(id, *message),
+            FromScript::Left => self.left(id),
+            FromScript::Ready => self.kill_script(id, "nobody has asked whether it is ready"),
             FromScript::Exit {
                 code,
                 silent,
@@ -197,7 +243,7 @@ impl Host {
     }
 
     /// Logs what the author of a script should know.
-    fn script_reports(&self, id: ScriptId, report: &Report) {
+    pub(super) fn script_reports(&self, id: ScriptId, report: &Report) {
         let script = self.script_name(id);
         let detail = |wanted: &str| {
             let found = report.details().find(|(name, _)| *name == wanted);
@@ -236,6 +282,9 @@ impl Host {
     }
 
     fn script_exited(&mut self, id: ScriptId) {
+        if self.succeeds_dead(id) {
+            return;
+        }
         let Some(script) = self.scripts.get_mut(&id) else {
             return;
         };
@@ -262,15 +311,17 @@ impl Host {
         }
         script.restarts.push_back(now);
         script.counts.restart();
-        let program = script.program.clone();
+        script.generations += 1;
+        let (program, generation) = (script.program.clone(), script.generations);
         tracing::warn!(
             "{}: its process died; starting it again",
             program.file.display()
         );
-        match self.spawn_script(id, &program) {
+        match self.spawn_script(id, generation, &program, ToScript::Run) {
             Ok(child) => {
                 if let Some(script) = self.scripts.get_mut(&id) {
                     script.child = child;
+                    script.generation = generation;
                     script.sandbox.clear();
                 }
                 self.relink_fronts(id);

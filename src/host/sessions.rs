@@ -84,6 +84,9 @@ impl Host {
             Stage::Ending(why) => why,
             Stage::Undecided | Stage::Taken => why,
         };
+        if session.stage == Stage::Taken {
+            self.left_meanwhile(session.script, session.front, id);
+        }
         self.programs.client_gone(id, why);
         let shown = session.key.map(tracing::field::display);
         tracing::info!(key = shown, session = id.0, "session ended");

@@ -35,6 +35,8 @@ pub enum ToHost {
     AuditHead,
     /// What runs.
     Status,
+    /// Have a new process take the place of the script with this name.
+    Reload(String),
     /// What has been counted.
     Metrics,
     /// End.
@@ -110,12 +112,29 @@ pub enum FromHost {
     },
     /// It could not be done, and why.
     Failed(String),
+    /// To [`ToHost::Reload`]: done.
+    Reloaded(Reloaded),
     /// To [`ToHost::HostKeys`].
     HostKeys(Vec<Listed>),
     /// To [`ToHost::ChangeHostKey`]: what there is now.
     HostKeyChanged(Listed),
     /// To [`ToHost::Admit`]: what is known of the key, or why it is not let in.
     Admission(Result<Entry, Reason>),
+}
+
+/// What has become of a script that was loaded again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many listeners went on.
+    pub kept: u32,
+    /// How many are new.
+    pub opened: u32,
+    /// How many were closed.
+    pub closed: u32,
+    /// How many sessions the new program was offered.
+    pub sessions: u32,
+    /// What did not work all the same.
+    pub failures: Vec<String>,
 }
 
 /// A session.

@@ -73,6 +73,8 @@ impl Weight for FromScript {
     fn weight(&self) -> usize {
         match self {
             Self::Piece { bytes, .. } => bytes.len() + AROUND,
+            Self::Rest(message) => message.weight(),
+            Self::Back(message) => message.weight(),
             _ => EVENT,
         }
     }
@@ -136,6 +138,32 @@ pub struct Assembly {
 pub struct TooLarge;
 
 impl Assembly {
+    /// The pieces of what is not whole yet.
+    pub fn leave(&mut self) -> impl Iterator<Item = (Vec<u8>, Ends)> + use<> {
+        let Self { parts, part, .. } = std::mem::take(self);
+        let cut = |part: Vec<u8>, last: Ends| {
+            let pieces = part.len().div_ceil(PIECE).max(1);
+            (0..pieces).map(move |at| {
+                let from = part.get(at * PIECE..).unwrap_or_default();
+                let end = if at + 1 == pieces {
+                    last
+                } else {
+                    Ends::Nothing
+                };
+                (from.get(..PIECE).unwrap_or(from).to_vec(), end)
+            })
+        };
+        let whole = parts
+            .into_iter()
+            .flat_map(move |part| cut(part, Ends::Part));
+        whole.chain(
+            (!part.is_empty())
+                .then(|| cut(part, Ends::Nothing))
+                .into_iter()
+                .flatten(),
+        )
+    }
+
     /// Takes the next piece of a message of at most `most` bytes; with the last one, gives the
     /// message.
     pub fn take(
@@ -270,7 +298,13 @@ pub enum ToScript {
         guid: [u64; 2],
         /// What goes over it.
         carries: Carries,
+        /// The client has said what it is.
+        registered: bool,
+        /// It has been told to begin.
+        active: bool,
     },
+    /// To [`FromScript::Hold`]: nothing that the clients do follows.
+    Held,
     /// To a new script process, after [`Adopt`](Self::Adopt): a program talks with this client.
     Served {
         /// On which segment.
@@ -353,6 +387,18 @@ pub enum FromScript {
         /// Said to the peer before closing, if it can be.
         last_words: String,
     },
+    /// Of all clients: keep what they do until [`FromScript::Resume`], or for another process of
+    /// the script.
+    Hold,
+    /// After [`FromScript::Hold`]: go on.
+    Resume,
+    /// After [`FromScript::Hold`]: this has been said before, and has waited for credit. It costs
+    /// none.
+    Rest(Box<Self>),
+    /// After [`FromScript::Hold`]: this has come and was not dispatched. It is for the next process.
+    Back(Box<ToScript>),
+    /// After [`FromScript::Hold`]: all that was to be said and given back has been.
+    Done,
 }
 
 #[cfg(test)]

@@ -15,6 +15,21 @@ use crate::wire::zmtp;
 pub enum ToScript {
     /// The first message: what to run.
     Run(Run),
+    /// The first message to a process that is to take another one's place: load this, and wait.
+    Prepare(Run),
+    /// To the process that has that place: stop, and answer with [`FromScript::Yielded`].
+    Yield(u32),
+    /// Go on after [`ToScript::Yield`]: nobody takes your place.
+    Resume,
+    /// A piece of what the one before had in `moonport.state`.
+    State(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// The state is complete: take it, and answer with [`FromScript::Ready`].
+    TakeOver,
+    /// After [`ToScript::Yield`]: the new one is ready. Hand over what is left, and say
+    /// [`FromScript::Left`].
+    Leave,
+    /// You are the one now.
+    Begin,
     /// The listener is up. Its descriptor: the data link.
     Listening {
         /// Which one.
@@ -340,6 +355,17 @@ pub enum FromScript {
     Report(Report),
     /// The program has been loaded and its entry point has returned.
     Started,
+    /// A piece of what is in `moonport.state`.
+    State(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// To [`ToScript::Yield`] with this number: nothing runs, and the state has been told. Or why it
+    /// cannot be; then it goes on.
+    Yielded(u32, Result<(), String>),
+    /// To [`ToScript::TakeOver`]: it is ready to be the one.
+    Ready,
+    /// This has come and was not dispatched.
+    Back(Box<ToScript>),
+    /// To [`ToScript::Leave`]: all has been handed over.
+    Left,
     /// The script is done.
     Exit {
         /// The exit code wished for.

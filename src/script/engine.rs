@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, MultiValue, Value};
 
 use super::core::{Console, Core, Ending};
+use super::state;
 use super::status::{self, Status};
 use super::vids::{Queued, Vid};
 use super::vm;
@@ -28,6 +29,9 @@ const MAX_BEHIND: u32 = 100;
 
 /// How many statuses are dispatched before messages are taken again.
 const BATCH: usize = 256;
+
+/// How many batches are dispatched at most before another process takes over.
+const SETTLING: u32 = 1000;
 
 /// What a script process runs: one script in one VM.
 pub struct Engine {
@@ -107,6 +111,8 @@ impl Engine {
             .load(status::shim())
             .set_name("=[moonport]")
             .call::<Vec<Function>>((handlers, waits, hear))?;
+        let moonport = lua.globals().raw_get::<mlua::Table>("moonport")?;
+        moonport.raw_set("state", lua.create_table()?)?;
         Ok(Self {
             lua,
             core,
@@ -172,6 +178,59 @@ impl Engine {
             }
             _ => Went::Well,
         }
+    }
+
+    /// Whether its program wants to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.core.ending.borrow().is_some()
+    }
+
+    /// Takes what another process of the script had in `moonport.state`, and says whether it is
+    /// ready to take that one's place.
+    pub(super) fn take_over(&mut self, saved: &[u8]) {
+        if let Err(error) = state::restore(&self.lua, saved) {
+            let site = Site::Entry("moonport.state".to_owned());
+            self.failed(&site, &mlua::Error::runtime(error));
+            return;
+        }
+        if let Some(function) = self.entry("_reload") {
+            let site = Site::Entry(format!("{}_reload", self.core.run.appl));
+            if self.call(&site, |_| function.call::<()>(())).1 == Went::Wrong {
+                return;
+            }
+        }
+        let mut world = self.core.world.borrow_mut();
+        world.outbox.host.push(FromScript::Ready);
+    }
+
+    /// From now on time passes for it.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.clock.next = now + TICK;
+    }
+
+    /// Tells the program what only it can be told: what has come from those who are gone. Then, what
+    /// it has for the next process.
+    pub(super) fn settle(&mut self) -> Result<Vec<u8>, String> {
+        let aside = self.core.world.borrow_mut().set_aside();
+        for _ in 0..SETTLING {
+            if self.exit.is_some() || self.core.world.borrow().is_through() {
+                break;
+            }
+            self.dispatch();
+        }
+        let mut world = self.core.world.borrow_mut();
+        world.put_back(aside);
+        world.pay();
+        drop(world);
+        match self.is_ending() {
+            true => Err("the program has ended".to_owned()),
+            false => state::save(&self.lua),
+        }
+    }
+
+    /// Leaves everything to the next process.
+    pub(super) fn leave_behind(&mut self) {
+        self.core.world.borrow_mut().leave_behind();
     }
 
     /// Takes what the host says.

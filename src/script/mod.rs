@@ -24,6 +24,7 @@ mod pattern;
 mod picture;
 mod process;
 mod sandbox;
+mod state;
 mod status;
 mod tasks;
 pub mod tester;

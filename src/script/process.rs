@@ -1,6 +1,6 @@
 //! The shell around the engine: sockets, clock, standard streams.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
@@ -28,6 +28,9 @@ const MAX_UNREAD: usize = 1024;
 
 /// With so many messages waiting for the host, the script waits too.
 const MAX_UNHEARD: usize = 1024;
+
+/// As much of the state goes into one message.
+const STATE_PIECE: usize = 32 * 1024;
 
 /// How long the last words are waited for to be taken.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -67,7 +70,7 @@ fn serve(
     lock: impl FnOnce(&Run) -> Option<Lockdown>,
 ) -> io::Result<u8> {
     let mut host = Peer::new(control);
-    let Some(run) = host.first()? else {
+    let Some((run, phase)) = host.first()? else {
         // The host has gone before it said what to run.
         return Ok(1);
     };
@@ -84,6 +87,8 @@ fn serve(
         engine,
         host,
         links: BTreeMap::new(),
+        phase,
+        state: Vec::new(),
     };
     match complaint {
         Some(complaint) => process.refuse(&complaint),
@@ -121,6 +126,25 @@ struct Process {
     engine: Engine,
     host: Peer<FromScript, ToScript>,
     links: BTreeMap<ListenerId, Link>,
+    phase: Phase,
+    /// What the process before this one has told of its state.
+    state: Vec<u8>,
+}
+
+/// Whose turn it is, where one process takes another one's place.
+#[derive(Debug)]
+enum Phase {
+    /// This one's.
+    Running,
+    /// Another one's; this one waits.
+    Prepared,
+    /// This one is to stop. Frameservers have yet to say that nothing more comes from them.
+    Yielding {
+        number: u32,
+        awaited: BTreeSet<ListenerId>,
+    },
+    /// It has stopped.
+    Yielded,
 }
 
 impl Process {
@@ -140,9 +164,20 @@ impl Process {
 
     fn run(mut self) -> io::Result<u8> {
         self.engine.start();
+        if matches!(self.phase, Phase::Prepared) && self.engine.is_ending() {
+            // There is nothing to take over for.
+            self.phase = Phase::Running;
+        }
         loop {
-            if self.host.queue.len() < MAX_UNHEARD {
-                self.engine.turn(Instant::now());
+            match &self.phase {
+                Phase::Running if self.host.queue.len() < MAX_UNHEARD => {
+                    self.engine.turn(Instant::now());
+                }
+                Phase::Yielding { number, awaited } if awaited.is_empty() => {
+                    let number = *number;
+                    self.yields(number);
+                }
+                _ => {}
             }
             self.send()?;
             if let Some(code) = self.engine.exit() {
@@ -160,6 +195,17 @@ impl Process {
 
     /// Queues what the engine says and sends what can be sent.
     fn send(&mut self) -> io::Result<()> {
+        self.queue_outbox();
+        self.host.flush()?;
+        for link in self.links.values_mut() {
+            if link.flush().is_err() || link.queue.len() > MAX_UNREAD {
+                link.closed = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn queue_outbox(&mut self) {
         let outbox = self.engine.take_outbox();
         self.host.queue.extend(outbox.host);
         let mut batches: BTreeMap<ListenerId, Vec<link::FromScript>> = BTreeMap::new();
@@ -176,21 +222,20 @@ impl Process {
                 }
             }
         }
-        self.host.flush()?;
-        for link in self.links.values_mut() {
-            if link.flush().is_err() || link.queue.len() > MAX_UNREAD {
-                link.closed = true;
-            }
-        }
-        Ok(())
     }
 
     /// Waits for a message, room to send, or the next tick.
     fn wait(&self) -> io::Result<()> {
         let now = Instant::now();
         let wake = self.engine.wake(now);
-        let wait = if self.links.values().any(|link| link.closed) {
+        let at_once = match &self.phase {
+            Phase::Yielding { awaited, .. } => awaited.is_empty(),
+            _ => self.links.values().any(|link| link.closed),
+        };
+        let wait = if at_once {
             Duration::ZERO
+        } else if !matches!(self.phase, Phase::Running) {
+            Duration::from_secs(60)
         } else if self.host.queue.len() >= MAX_UNHEARD {
             Duration::from_secs(1)
         } else {
@@ -216,7 +261,10 @@ impl Process {
                     self.engine.link_closed(*listener);
                 }
             }
-            self.engine.host(message);
+            match self.phase_said(message)? {
+                Some(message) => self.engine.host(message),
+                None => continue,
+            }
         }
         let mut closed = Vec::new();
         for (listener, link) in &mut self.links {
@@ -224,7 +272,12 @@ impl Process {
                 match link.recv() {
                     Ok(Some((batch, _))) => {
                         for message in batch {
-                            self.engine.link(*listener, message);
+                            match (&message, &mut self.phase) {
+                                (link::ToScript::Held, Phase::Yielding { awaited, .. }) => {
+                                    awaited.remove(listener);
+                                }
+                                _ => self.engine.link(*listener, message),
+                            }
                         }
                     }
                     Ok(None) => break,
@@ -239,13 +292,88 @@ impl Process {
         for listener in closed {
             self.links.remove(&listener);
             self.engine.link_closed(listener);
+            if let Phase::Yielding { awaited, .. } = &mut self.phase {
+                awaited.remove(&listener);
+            }
         }
         Ok(())
     }
 
+    /// Does what the host says of who is the one; the rest is for the engine.
+    fn phase_said(&mut self, message: ToScript) -> io::Result<Option<ToScript>> {
+        match message {
+            ToScript::Yield(number) => {
+                for link in self.links.values_mut() {
+                    link.queue.push_back(vec![link::FromScript::Hold]);
+                }
+                let awaited = self.links.keys().copied().collect();
+                self.phase = Phase::Yielding { number, awaited };
+            }
+            ToScript::Resume => self.resume(),
+            ToScript::State(piece) => self.state.extend(piece),
+            ToScript::TakeOver => {
+                let state = std::mem::take(&mut self.state);
+                self.engine.take_over(&state);
+            }
+            ToScript::Begin => {
+                self.engine.begin(Instant::now());
+                self.phase = Phase::Running;
+            }
+            ToScript::Leave => self.leave()?,
+            other => return Ok(Some(other)),
+        }
+        Ok(None)
+    }
+
+    /// Stops, and tells the host what there is for the next process.
+    fn yields(&mut self, number: u32) {
+        let told = match self.engine.settle() {
+            Ok(state) => {
+                let pieces = state.chunks(STATE_PIECE);
+                let pieces = pieces.map(|piece| FromScript::State(piece.to_vec()));
+                self.queue_outbox();
+                self.host.queue.extend(pieces);
+                self.phase = Phase::Yielded;
+                Ok(())
+            }
+            Err(why) => {
+                self.resume();
+                Err(why)
+            }
+        };
+        self.queue_outbox();
+        self.host.queue.push_back(FromScript::Yielded(number, told));
+    }
+
+    fn resume(&mut self) {
+        if !matches!(self.phase, Phase::Running) {
+            for link in self.links.values_mut() {
+                link.queue.push_back(vec![link::FromScript::Resume]);
+            }
+            self.phase = Phase::Running;
+        }
+    }
+
+    /// Hands everything over to the next process, and waits for the end.
+    fn leave(&mut self) -> io::Result<()> {
+        self.engine.leave_behind();
+        self.queue_outbox();
+        for link in self.links.values_mut() {
+            link.queue.push_back(vec![link::FromScript::Done]);
+        }
+        self.flush_for(GOODBYE);
+        self.host.queue.push_back(FromScript::Left);
+        self.host.flush()
+    }
+
     /// Sends the last words, for a while.
     fn goodbye(mut self) {
-        let until = Instant::now() + GOODBYE;
+        self.flush_for(GOODBYE);
+    }
+
+    /// Sends all there is, for a while.
+    fn flush_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
         while self.flush_all() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -346,10 +474,11 @@ impl<Out: Serialize, In: DeserializeOwned> Peer<Out, In> {
 
 impl Peer<FromScript, ToScript> {
     /// Waits for what to run.
-    fn first(&mut self) -> io::Result<Option<Run>> {
+    fn first(&mut self) -> io::Result<Option<(Run, Phase)>> {
         loop {
             match self.recv()? {
-                Some((ToScript::Run(run), _)) => return Ok(Some(run)),
+                Some((ToScript::Run(run), _)) => return Ok(Some((run, Phase::Running))),
+                Some((ToScript::Prepare(run), _)) => return Ok(Some((run, Phase::Prepared))),
                 Some((ToScript::Stop, _)) => return Ok(None),
                 Some(_) => return Err(io::Error::other("the first message is not what to run")),
                 None if self.closed => return Ok(None),

@@ -364,6 +364,13 @@ impl Outgoing {
         self.credit = 0;
     }
 
+    /// What has not gone out, in order.
+    pub(super) fn leave(&mut self) -> impl Iterator<Item = Say> + use<> {
+        self.messages = (0, 0);
+        let early = std::mem::take(&mut self.early);
+        early.into_iter().chain(std::mem::take(&mut self.late))
+    }
+
     fn count_out(&mut self, say: &Say) {
         if let Say::Piece(bytes, ends) = say {
             let (count, held) = &mut self.messages;

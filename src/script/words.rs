@@ -182,7 +182,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// What follows the appl's name in the names of entry points.
-pub const ENTRY_POINTS: [&str; 12] = [
+pub const ENTRY_POINTS: [&str; 13] = [
     "_adopt",
     "_clock_pulse",
     "_clock_pulse_batch",
@@ -194,6 +194,7 @@ pub const ENTRY_POINTS: [&str; 12] = [
     "_input_raw",
     "_postframe_pulse",
     "_preframe_pulse",
+    "_reload",
     "_shutdown",
 ];
 

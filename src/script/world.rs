@@ -6,6 +6,7 @@ mod flags;
 mod inbound;
 mod inbox;
 mod joined;
+mod leaving;
 mod listeners;
 mod permitted;
 mod queue;

@@ -309,6 +309,15 @@ impl Host {
         children.into_iter().find(is_it).unwrap()
     }
 
+    /// All of its children of a role.
+    pub(crate) fn children(&self, role: &str) -> Vec<u32> {
+        let is_it = |pid: &u32| {
+            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            name.starts_with(role.as_bytes())
+        };
+        self.process.children().into_iter().filter(is_it).collect()
+    }
+
     /// Kills one of its children by the name of its role.
     #[track_caller]
     pub(crate) fn kill_child(&self, role: &str) {
@@ -445,7 +454,7 @@ impl Place {
         }
     }
 
-    fn write(&self, path: &Path, lua: &str) {
+    pub(crate) fn write(&self, path: &Path, lua: &str) {
         let Self { address, port, .. } = self;
         // On the first line, so that the others keep their numbers.
         let script = format!("local ADDRESS, PORT = '{address}', {port}; {lua}");

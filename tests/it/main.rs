@@ -46,6 +46,7 @@ mod mistakes;
 mod operations;
 mod process;
 mod refusals;
+mod reload;
 mod repository;
 mod revoke;
 mod sandbox;

@@ -27,6 +27,9 @@ pub(in crate::cli) struct Run {
     /// Words for the scripts
     #[arg(last = true, value_name = "WORD")]
     pub(in crate::cli) arguments: Vec<String>,
+    /// Load a script again whenever a Lua file in its folder has changed
+    #[arg(long)]
+    pub(in crate::cli) watch: bool,
     /// Whether to run where something that the sandbox should deny is not denied
     #[arg(long, value_name = "HOW", default_value = "best-effort")]
     pub(in crate::cli) sandbox: Sandbox,

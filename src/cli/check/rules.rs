@@ -31,7 +31,7 @@ impl<'a> Known<'a> {
         let mut known = Self {
             appl,
             globals: words::lua_globals().chain(words::constants()).collect(),
-            members: HashSet::new(),
+            members: HashSet::from(["moonport.state"]),
             kinds: words::kinds().collect(),
         };
         for function in Function::all().map(Function::name) {

@@ -223,7 +223,13 @@ impl Host {
             | FromScript::EndProgram(_)
             | FromScript::Confined(_)
             | FromScript::Report(_)
-            | FromScript::Started => {}
+            | FromScript::Started
+            // Nobody asks it to make room for another one.
+            | FromScript::State(_)
+            | FromScript::Yielded(..)
+            | FromScript::Ready
+            | FromScript::Back(_)
+            | FromScript::Left => {}
         }
     }
 

@@ -211,7 +211,8 @@ impl Client {
             }
             ToPeer::ProgramEnded(exit) => self.session.exited(exit),
             ToPeer::End(why) => return Err(why.into()),
-            ToPeer::Linked | ToPeer::Answer(_) | ToPeer::Session(..) => {}
+            ToPeer::Linked(epoch) => self.session.linked(epoch),
+            ToPeer::Answer(_) | ToPeer::Session(..) => {}
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What each protocol's machine says to the script, and what the script's messages are to it.
 
 use super::segment::{Picture, Segment};
-use super::{Next, Overrun, PRIMARY, Session, segment_of};
+use super::{Epoch, Next, Opening, Overrun, PRIMARY, Session, segment_of};
 use crate::frameserver::machine::Command;
 use crate::ipc::Carries;
 use crate::ipc::link::{self, FromScript, ToScript, TooLarge};
@@ -116,7 +116,7 @@ impl Session {
             // The last size is all that matters of those that wait in a row.
             let resized = picture.resized(segment);
             match self.backlog.back_mut() {
-                Some(last @ ToScript::Resized { .. }) if segment_of(last) == segment => {
+                Some(last @ ToScript::Resized { .. }) if segment_of(last) == Some(segment) => {
                     *last = resized;
                 }
                 _ => self.backlog.push_back(resized),
@@ -128,21 +128,33 @@ impl Session {
     }
 
     fn opened(&mut self, channel: Option<u8>, cookie: u32) {
-        let asked = self.opening.iter().position(|open| open.0 == cookie);
-        let Some((_, parent, kind)) = asked.and_then(|at| self.opening.remove(at)) else {
+        let asked = self.opening.iter().position(|open| open.cookie == cookie);
+        let Some(opening) = asked.and_then(|at| self.opening.remove(at)) else {
             return;
         };
-        self.backlog.push_back(match channel {
+        let current = self.epoch == Some(opening.by);
+        let parent = opening.parent;
+        match channel {
             Some(channel) => {
-                self.segments.insert(channel, Segment::new(kind));
+                let known = Segment::new(opening.kind);
+                let adopt = self.announcement(channel, &known);
+                self.segments.insert(channel, known);
                 let segment = self.segment(channel);
-                ToScript::Opened { segment, cookie }
+                self.backlog.push_back(match current {
+                    true => ToScript::Opened { segment, cookie },
+                    // Who has asked for it has gone.
+                    false => adopt,
+                });
             }
-            None => ToScript::OpenFailed { parent, cookie },
-        });
+            None if current => {
+                self.backlog
+                    .push_back(ToScript::OpenFailed { parent, cookie });
+            }
+            None => {}
+        }
     }
 
-    pub(super) fn next_a12(&mut self, current: bool, channel: u8, message: FromScript) -> Taken {
+    pub(super) fn next_a12(&mut self, by: Epoch, channel: u8, message: FromScript) -> Taken {
         Taken::Event(Command::A12(match message {
             FromScript::Target { event, .. } => a12::Command::Target { channel, event },
             FromScript::Input { input, .. } => a12::Command::Input { channel, input },
@@ -150,8 +162,13 @@ impl Session {
                 parent,
                 cookie,
                 kind,
-            } if current => {
-                self.opening.push_back((cookie, parent, kind));
+            } if self.heeds(by) => {
+                self.opening.push_back(Opening {
+                    by,
+                    cookie,
+                    parent,
+                    kind,
+                });
                 let open = a12::Command::Open { cookie, kind };
                 return Taken::Next(Next::Do(Command::A12(open)));
             }
@@ -176,7 +193,12 @@ impl Session {
             FromScript::Open { .. }
             | FromScript::Finish { .. }
             | FromScript::Credit { .. }
-            | FromScript::Flags { .. } => return Taken::Nothing,
+            | FromScript::Flags { .. }
+            | FromScript::Hold
+            | FromScript::Resume
+            | FromScript::Rest(_)
+            | FromScript::Back(_)
+            | FromScript::Done => return Taken::Nothing,
         }))
     }
 
@@ -193,20 +215,25 @@ impl Session {
                 Taken::Next(Next::Last(vec![Command::Close]))
             }
             FromScript::Target { .. } | FromScript::Input { .. } => Taken::Part,
-            FromScript::Open { .. } | FromScript::Credit { .. } | FromScript::Flags { .. } => {
-                Taken::Nothing
-            }
+            FromScript::Open { .. }
+            | FromScript::Credit { .. }
+            | FromScript::Flags { .. }
+            | FromScript::Hold
+            | FromScript::Resume
+            | FromScript::Rest(_)
+            | FromScript::Back(_)
+            | FromScript::Done => Taken::Nothing,
         }
     }
 
     pub(super) fn next_message(
         &mut self,
-        current: bool,
+        heeded: bool,
         most: u32,
         message: FromScript,
     ) -> Result<Taken, Overrun> {
         Ok(match message {
-            FromScript::Piece { bytes, ends, .. } if current => {
+            FromScript::Piece { bytes, ends, .. } if heeded => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 match self.assembly.take(bytes, ends, most) {
                     Ok(Some(parts)) => Taken::Event(Command::Zmtp(zmtp::Command::Send(parts))),
@@ -224,7 +251,12 @@ impl Session {
             | FromScript::Finish { .. }
             | FromScript::Open { .. }
             | FromScript::Credit { .. }
-            | FromScript::Flags { .. } => Taken::Nothing,
+            | FromScript::Flags { .. }
+            | FromScript::Hold
+            | FromScript::Resume
+            | FromScript::Rest(_)
+            | FromScript::Back(_)
+            | FromScript::Done => Taken::Nothing,
         })
     }
 }

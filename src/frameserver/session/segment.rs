@@ -22,6 +22,8 @@ pub(super) struct Segment {
     pub(super) verbose: bool,
     /// No other script is to have it.
     pub(super) block_adopt: bool,
+    /// It has been told to begin.
+    pub(super) active: bool,
 }
 
 impl Segment {
@@ -36,6 +38,7 @@ impl Segment {
             from_script: 0,
             verbose: false,
             block_adopt: false,
+            active: false,
         }
     }
 

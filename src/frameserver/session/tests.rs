@@ -193,6 +193,7 @@ fn the_wishes_of_a_script_that_never_decided_die_with_it() {
     session.said(script.epoch().unwrap(), activate(0)).unwrap();
     assert_eq!(session.next(&script).unwrap(), None);
     script.begin();
+    session.linked(script.epoch());
     session.accept(&script);
     assert_eq!(session.next(&script).unwrap(), None);
 }
@@ -510,4 +511,112 @@ fn i10_messages_cost_credit_by_their_size_and_go_whole() {
     };
     assert_eq!(sent(64), 1024);
     assert_eq!(sent(100_000), 41);
+}
+
+/// A session whose script hands over, after the client has said these; what that one has had is
+/// given back.
+fn handed_over(script: &Outbox, words: &[&str]) -> Session {
+    let mut session = accepted(script);
+    for word in words {
+        session.event(says(word));
+    }
+    session.forward(script);
+    let sent = script.take();
+    let epoch = script.epoch().unwrap();
+    script.hold();
+    assert_eq!(script.take(), [ToScript::Held]);
+    for message in sent {
+        let back = FromScript::Back(Box::new(message));
+        session.said(epoch, back).unwrap();
+    }
+    script.complete();
+    session
+}
+
+fn words(sent: &[ToScript]) -> Vec<String> {
+    let word = |message: &ToScript| match message {
+        ToScript::Event {
+            event: External::Message(text),
+            ..
+        } => Some(text.text.clone()),
+        _ => None,
+    };
+    sent.iter().filter_map(word).collect()
+}
+
+#[test]
+fn what_is_given_back_reaches_the_next_script_once_and_before_what_has_come_since() {
+    let script = Outbox::default();
+    let mut session = handed_over(&script, &["one", "two"]);
+    session.event(says("three"));
+    session.forward(&script);
+    assert_eq!(script.take(), []);
+    script.begin();
+    // Its last words may still be on their way to here.
+    session.forward(&script);
+    assert_eq!(script.take(), []);
+    session.linked(script.epoch());
+    session.forward(&script);
+    let sent = script.take();
+    assert!(matches!(sent[0], ToScript::Adopt { .. }), "{sent:?}");
+    assert_eq!(words(&sent), ["one", "two", "three"]);
+    session.forward(&script);
+    assert_eq!(script.take(), []);
+}
+
+#[test]
+fn a_client_that_leaves_between_two_scripts_is_heard_to_the_end() {
+    let script = Outbox::default();
+    let mut session = handed_over(&script, &["one"]);
+    session.event(says("two"));
+    assert!(session.end(&script));
+    script.end();
+    assert!(session.linger(&script));
+    script.begin();
+    assert!(session.linger(&script));
+    session.linked(script.epoch());
+    assert!(!session.linger(&script));
+    let sent = script.take();
+    assert_eq!(words(&sent), ["one", "two"]);
+    assert!(matches!(sent.last(), Some(ToScript::Terminated { .. })));
+}
+
+#[test]
+fn what_a_script_has_said_before_it_handed_over_goes_out_before_what_the_next_one_says() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let old = script.epoch().unwrap();
+    for _ in 0..CREDIT {
+        session.said(old, activate(0)).unwrap();
+    }
+    script.hold();
+    let rest = FromScript::Rest(Box::new(activate(0)));
+    session.said(old, rest).unwrap();
+    script.complete();
+    script.begin();
+    session.linked(script.epoch());
+    session.forward(&script);
+    let new = script.epoch().unwrap();
+    session.said(new, activate(0)).unwrap();
+    let mut out = 0;
+    while session.next(&script).unwrap().is_some() {
+        out += 1;
+    }
+    assert_eq!(out, CREDIT + 2);
+}
+
+#[test]
+fn i7_what_a_script_gives_back_is_bounded() {
+    let script = Outbox::default();
+    let mut session = accepted(&script);
+    let epoch = script.epoch().unwrap();
+    let back = || {
+        FromScript::Back(Box::new(ToScript::Piece {
+            segment: segment(0),
+            bytes: vec![0; 60_000],
+            ends: Ends::Nothing,
+        }))
+    };
+    let taken = (0..10_000).take_while(|_| session.said(epoch, back()).is_ok());
+    assert!(taken.count() < 1000);
 }

@@ -300,7 +300,7 @@ const REST: &str = "others";
 
 /// Global functions that are called if a script defines them: what follows its name, what they are
 /// given, when, and what becomes of what they return.
-const ENTRY_POINTS: [(&str, &str, &str); 8] = [
+const ENTRY_POINTS: [(&str, &str, &str); 9] = [
     (
         "",
         "words",
@@ -321,6 +321,12 @@ const ENTRY_POINTS: [(&str, &str, &str); 8] = [
         "vid, segkind, title, parent, more",
         "for each segment that has outlived the script's last process; true keeps it, and target_updatehandler \
          gives it a callback; anything else closes it",
+    ),
+    (
+        "_reload",
+        "",
+        "when this program is about to take a running one's place, before `_adopt`: the old one's values are in \
+         `moonport.state`; an error leaves the old one running",
     ),
     (
         "_input_end",

@@ -25,7 +25,15 @@ impl World {
     /// Takes what the host says; `Run` and `Stop` are not for here.
     pub(in crate::script) fn host(&mut self, message: ToScript) {
         match message {
-            ToScript::Run(_) | ToScript::Stop => {}
+            ToScript::Run(_)
+            | ToScript::Prepare(_)
+            | ToScript::Yield(_)
+            | ToScript::Resume
+            | ToScript::State(_)
+            | ToScript::TakeOver
+            | ToScript::Leave
+            | ToScript::Begin
+            | ToScript::Stop => {}
             ToScript::Adopt {
                 listener,
                 survivors,
@@ -178,6 +186,7 @@ impl World {
     pub(in crate::script) fn link(&mut self, link: ListenerId, message: link::ToScript) {
         use link::ToScript as From;
         match message {
+            From::Held => {}
             From::Event { segment, event } => self.event(link, segment, event),
             From::Resized {
                 segment,
@@ -242,6 +251,8 @@ impl World {
                 title,
                 guid,
                 carries,
+                registered,
+                active,
             } => {
                 let survives = |link| {
                     let known: Option<&BTreeSet<SessionId>> = self.survivors.get(&link);
@@ -257,7 +268,11 @@ impl World {
                 let label = format!("adopted client \"{title}\"");
                 let kind = status::foreign(carries).unwrap_or(kind);
                 let object = Segment {
-                    stage: Stage::Active(kind),
+                    stage: match (registered, active) {
+                        (_, true) => Stage::Active(kind),
+                        (true, false) => Stage::Registered(kind),
+                        (false, false) => Stage::Silent,
+                    },
                     carries,
                     ..self.blank(link, Address::Open(segment), label)
                 };

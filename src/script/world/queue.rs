@@ -5,7 +5,7 @@ use crate::ipc::link;
 use crate::ipc::script::FromScript;
 use crate::ipc::{ListenerId, SegmentId};
 use crate::script::status::Status;
-use crate::script::vids::{Object, Queued, Say, Vid};
+use crate::script::vids::{Object, Queued, Say, Stage, Vid};
 use crate::wire::a12::event::Target;
 
 impl World {
@@ -138,11 +138,21 @@ impl World {
             guid,
             ..
         } = adoption;
-        self.insist(vid, Say::Target(Target::Reset(2)));
-        self.queue.push_front(Queued {
-            vid,
-            status: Status::Registered { kind, title, guid },
-            cost: 0,
-        });
+        let stage = self.segment(vid).map(|segment| segment.stage);
+        let mut told = Vec::new();
+        match stage {
+            // It has not said yet what it is.
+            None | Some(Stage::Silent) => return,
+            Some(Stage::Registered(kind)) => told.push(Status::Preroll(kind)),
+            Some(_) => self.insist(vid, Say::Target(Target::Reset(2))),
+        }
+        told.push(Status::Registered { kind, title, guid });
+        for status in told {
+            self.queue.push_front(Queued {
+                vid,
+                status,
+                cost: 0,
+            });
+        }
     }
 }

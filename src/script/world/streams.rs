@@ -42,6 +42,11 @@ impl Reader {
         false
     }
 
+    /// What nobody has read, and whether nothing follows.
+    pub(super) fn leave(self) -> (Vec<u8>, bool) {
+        (self.bytes.into(), self.ended)
+    }
+
     /// Another stream begins.
     pub(super) fn begin(&mut self) -> bool {
         *self = Self::default();

@@ -88,9 +88,11 @@ fn heard() -> impl Strategy<Value = link::ToScript> {
         1 => segment().prop_map(|segment| From::Terminated { segment, last_words: String::new() }),
         1 => segment().prop_map(|segment| From::Adopt {
             segment, kind: SegmentKind(10), title: String::new(), guid: [0; 2], carries: Carries::Events,
+            registered: true, active: true,
         }),
         2 => segment().prop_map(|segment| From::Adopt {
             segment, kind: SegmentKind(0), title: String::new(), guid: [0; 2], carries: messages(),
+            registered: true, active: true,
         }),
         6 => (segment(), 0_usize..2000, 0_u8..3).prop_map(|(segment, size, ends)| From::Piece {
             segment,
@@ -231,7 +233,12 @@ impl Watched {
                 link::FromScript::Open { .. }
                 | link::FromScript::Finish { .. }
                 | link::FromScript::Flags { .. }
-                | link::FromScript::Credit { .. } => {}
+                | link::FromScript::Credit { .. }
+                | link::FromScript::Hold
+                | link::FromScript::Resume
+                | link::FromScript::Rest(_)
+                | link::FromScript::Back(_)
+                | link::FromScript::Done => {}
             }
         }
     }

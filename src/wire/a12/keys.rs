@@ -33,6 +33,12 @@ impl StageKeys {
         Self::derive(&[shared.as_bytes(), &nonce])
     }
 
+    /// Whether these are the same keys; it takes the same time if they are not.
+    pub fn is(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.mac.ct_eq(&other.mac).into()
+    }
+
     fn derive(material: &[&[u8]]) -> Self {
         let mut kdf = blake3::Hasher::new_derive_key(STAGE_CONTEXT);
         for part in material {
