@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::child::{Child, Did};
 use super::roll::{Session, Stage};
 use super::scripts::Script;
-use super::{Clock, Event, FrontId, Host, Keys, Options, Program, ScriptId};
+use super::{Clock, Event, FrontId, Handed, Host, Keys, Options, Program, ScriptId};
 use crate::ipc::script::{
     ErrorMode, FromScript, KeyWish, Limits, MOST_WISHES, Names, Permissions, ToScript,
 };
@@ -82,6 +82,9 @@ impl World {
                     some: vec![name("lab")],
                 },
             },
+            drain: Duration::ZERO,
+            metrics: None,
+            handed: Handed::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),

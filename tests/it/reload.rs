@@ -101,7 +101,7 @@ fn a_program_that_cannot_take_over_leaves_the_old_one_alone() {
         (&fails[..], "echo.lua:11: on purpose"),
         (&loops[..], "ran for more than"),
         (&hook[..], "no thanks"),
-        (&ends[..], "ends while it is loaded. enough"),
+        (&ends[..], "ends while it is loaded"),
         (&elsewhere[..], "in use"),
     ] {
         write(&host, "echo", program);
