@@ -30,7 +30,7 @@ use super::scripts::{Generation, Script};
 use super::windows::News;
 use super::{FrontId, Host, ScriptId};
 use crate::ipc::admin::{FromHost, Reloaded};
-use crate::ipc::script::{FromScript, Listen, Severity, ToScript, WindowEvent};
+use crate::ipc::script::{FromScript, Listen, ToScript, WindowEvent};
 use crate::ipc::{Denied, ListenerId, SessionId};
 use crate::wire::a12::StageKeys;
 
@@ -195,7 +195,7 @@ impl Host {
         match message {
             FromScript::Confined(sandbox) => reload.sandbox = sandbox,
             FromScript::Report(report) => {
-                if report.severity == Severity::Error && reload.told.len() < MAX_TOLD {
+                if report.severity.is_error() && reload.told.len() < MAX_TOLD {
                     reload.told.push(report.message.clone());
                 }
                 self.script_reports(id, &report);
