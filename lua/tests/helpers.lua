@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- The small library: JSON, hashes, encodings; whole texts.
 
 -- What an expression gives, as a script prints it.

@@ -1,4 +1,4 @@
--- moonport: globals stage connected eq has hasnt
+-- moonport: globals stage connected eq has hasnt bytes peer without_credit
 -- Messages of parts, as clients of ZeroMQ send them.
 
 local MESSAGES = '{"Messages":{"socket":"router","most":1000,"high_water":2}}'

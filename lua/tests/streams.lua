@@ -1,4 +1,4 @@
--- moonport: globals stage connected eq has hasnt
+-- moonport: globals stage connected eq has hasnt bytes peer without_credit
 -- Streams of bytes, as clients of CurveCP have them.
 
 local SEGMENT = '"segment":{"session":7,"channel":0}'

@@ -1,3 +1,4 @@
+-- moonport: globals stage connected eq has hasnt
 -- Tasks: coroutines that wait for segments, listeners and times.
 
 -- A script that is one task; `l` is its listener's object.
@@ -410,7 +411,7 @@ return {
 			end
 		]])
 		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
-		s:link(1, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0],"carries":"Events"}}')
+		s:link(1, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0],"carries":"Events","registered":true,"active":true}}')
 		s:turn()
 		s:message(7, "moon")
 		has(s:sent(), "you said moon")
