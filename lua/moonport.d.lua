@@ -145,10 +145,12 @@
 --- Free text, or a message of parts.
 ---@class status_message
 ---@field kind "message"
----@field message string at most 77 bytes of text; of a message of parts, the first one, of any size and content
+---@field message string at most 77 bytes of text, none if they were cut inside a character; of a message of parts, the first one, of any size and content
 ---@field multipart boolean the text goes on in the next status of this kind
 ---@field frame number the client's frame that the event belongs to, or 0
 ---@field parts? string[] all parts of a message of parts
+---@field text? string with the last status of a text, `multipart` false: the whole of it, up to 65536 bytes
+---@field note? string why there is no `text`, where there should be
 
 --- The next bytes of the client's stream, cut anywhere.
 ---@class status_data
@@ -317,6 +319,9 @@
 ---@field write fun(self: stream, bytes: string): number|false as moonport.write
 ---@field finish fun(self: stream, failed?: boolean) as moonport.finish
 ---@field close fun(self: stream) ends the client, as delete_image, if it lives; what was written still arrives
+
+---@class segment
+---@field vid vid what it stands for, as other functions take it
 
 ---@class window_options
 ---@field listener vid for whose name
@@ -515,24 +520,35 @@ FONT_PT_SZ = 0.352778
 APPLID = ""
 
 moonport = {}
+moonport.base32 = {}
+moonport.base64 = {}
+moonport.json = {}
 moonport.keys = {}
 util = {}
+--- null, as moonport.json has it
+moonport.json.null = nil
 
---- Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay.
+---@class segment
+local segment = {}
+
+---@class timer
+local timer = {}
+
+--- Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay. In a task no callback is needed: moonport.segment(vid):accept() waits for clients.
 ---
 --- No callback, a bad name or a port that is not 0..65535 is fatal. An address that cannot be had is told as `terminated`.
----@param callback callback
+---@param callback? callback
 ---@return vid # the listener, or BADID if there are too many
----@overload fun(name: string, callback: callback): vid
----@overload fun(name: string, interface: string, callback: callback): vid
----@overload fun(name: string, interface?: string, port?: number, callback: callback): vid
+---@overload fun(name: string, callback?: callback): vid
+---@overload fun(name: string, interface: string, callback?: callback): vid
+---@overload fun(name: string, interface?: string, port?: number, callback?: callback): vid
 function net_listen(callback) end
 
 --- net_listen with named options; see listen_options. The callback is the second argument or the option `callback`.
 ---
 --- An unknown option is a Lua error that names the nearest one; the rest is as for net_listen.
 ---@param options listen_options
----@param callback callback
+---@param callback? callback
 ---@return vid # the listener, or BADID if there are too many
 ---@overload fun(options: listen_options): vid
 function moonport.listen(options, callback) end
@@ -569,7 +585,7 @@ function moonport.close_window(listener, id) end
 ---@overload fun(width?: number, height?: number, callback?: callback): vid, number, number
 function accept_target(callback) end
 
---- Sends text to a client, in as many messages as it needs; to one with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.
+--- Sends text to a client, in as many messages as it needs, which status.text has whole at the other end; up to 65536 bytes go as a whole or not at all, of a longer text goes what fits the client's queue. To a client with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.
 ---
 --- Text that is not UTF-8, and vids that are no live segment: -1.
 ---@param vid vid
@@ -738,6 +754,88 @@ function moonport.read(vid, most) end
 ---@param vid vid
 ---@return stream # the object
 function moonport.stream(vid) end
+
+--- Runs a function as a task, with the other arguments: a coroutine that can wait, by moonport.sleep, moonport.any and the methods of segments. It begins when the running callback returns or the running task waits, and before a request is answered. Until it has waited for something it belongs to the first segment among its arguments, or else to what has started it; then to what it has waited for last. An error in it has the effect of one in a callback of that segment or listener.
+---
+--- More than 10000 that wait to begin: a Lua error.
+---@param fn function
+---@param ...? any
+function moonport.task(fn, ...) end
+
+--- Waits so many milliseconds. Only in a task.
+---
+--- What is not 0 to a year, and more than 10000 timers: a Lua error.
+---@param ms number
+function moonport.sleep(ms) end
+
+--- Waits for the first of several: the next status of a segment, the next client of a listener, which is accepted, or so many milliseconds. Only in a task.
+---
+--- What is neither a segment's object nor a number: a Lua error.
+---@param ...? any
+---@return segment? # which it was; nil: the time
+---@return status|segment|string|nil # of a segment its status, of a listener the client, `timeout` of the time
+---@return status|string|nil # of a listener the request; `terminated` or `deleted`
+function moonport.any(...) end
+
+--- The object of a segment or listener, with methods that wait. Once one of them was used, what comes for the vid is kept until a task waits for it, and the peer waits, too, when much is kept; a callback, if there is one, hears it at the same time. That ends when the script has let go of the object.
+---
+--- A vid that does not exist: a Lua error.
+---@param vid vid
+---@return segment # the object; the same one for the same vid
+function moonport.segment(vid) end
+
+--- Calls a function once, after so many milliseconds, counted from the time at which the script was told what it is at. An error in it is reported, and the script goes on, as for a clock pulse.
+---
+--- What is not 0 to a year, and more than 10000 timers: a Lua error.
+---@param ms number
+---@param fn function
+---@return timer # cancels it: timer:cancel()
+function moonport.after(ms, fn) end
+
+--- Calls a function again and again, with so many milliseconds between; what could not be called in time is left out.
+---
+--- What is not 1 to a year, and more than 10000 timers: a Lua error.
+---@param ms number
+---@param fn function
+---@return timer # cancels it: timer:cancel()
+function moonport.every(ms, fn) end
+
+--- Sends text, as message_target does; to a client that takes messages of parts, these, as moonport.send does.
+---
+--- As for these.
+---@param parts table
+---@return boolean # whether all of it was sent
+---@overload fun(text: string, ...?: string): boolean
+function segment:send(parts) end
+
+--- Ends what the vid stands for, as delete_image, if it is not deleted already.
+function segment:close() end
+
+--- For `for status in client:events() do`: waits for one status after the other. The loop ends when the segment has terminated or is deleted.
+---
+--- In what is no task: a Lua error.
+---@return fun(): status? # for a loop
+function segment:events() end
+
+--- Waits for the next status of a kind; others that come before are passed over. If the segment is deleted the task ends, as if by an error that nobody is told of.
+---
+--- In what is no task: a Lua error.
+---@param kind? string default: any
+---@param ms? number default: for ever
+---@return status? # the status
+---@return string? # without one: `timeout` or `terminated`
+function segment:expect(kind, ms) end
+
+--- Waits for the next request of a listener, or of a segment, and accepts it. An error before the task waits again denies it. If the vid is deleted the task ends, as if by an error that nobody is told of.
+---
+--- In what is no task: a Lua error.
+---@return segment? # the client
+---@return status|string # the request; without a client: `terminated`
+function segment:accept() end
+
+--- Ends what moonport.after or moonport.every has begun.
+---@return boolean # whether it would still have come
+function timer:cancel() end
 
 --- Starts a program that talks with a client in the script's place: what the client says is its standard input, and what it writes goes to the client. `argv` is its absolute path and its arguments; see exec_options. It comes to an end with the client; if it ends before that, `exited` tells how. Where it is called in the callback of the client's `segment_request`, with what accept_target gave, the program hears the client from its first word on.
 ---
@@ -933,3 +1031,73 @@ function util.random_interval(low, high) end
 ---@param count number
 ---@return string # the bytes
 function util.random_bytes(count) end
+
+--- The SHA-256 of bytes.
+---@param bytes string
+---@param raw? boolean default: false
+---@return string # 64 hex digits; raw: 32 bytes
+function moonport.sha256(bytes, raw) end
+
+--- The BLAKE3 hash of bytes.
+---@param bytes string
+---@param raw? boolean default: false
+---@return string # 64 hex digits; raw: 32 bytes
+function moonport.blake3(bytes, raw) end
+
+--- Bytes as base64, with padding (RFC 4648, section 4).
+---@param bytes string
+---@return string # the text
+function moonport.base64.encode(bytes) end
+
+--- The bytes of base64.
+---
+--- Text that is not base64, or not padded: nil.
+---@param text string
+---@return string? # the bytes, or nil if it is none
+function moonport.base64.decode(text) end
+
+--- Bytes as base32, with padding (RFC 4648, section 6).
+---@param bytes string
+---@return string # the text
+function moonport.base32.encode(bytes) end
+
+--- The bytes of base32.
+---
+--- Text that is not base32, in lower case, or not padded: nil.
+---@param text string
+---@return string? # the bytes, or nil if it is none
+function moonport.base32.decode(text) end
+
+--- Compares bytes; how long that takes says nothing of where they differ. For secrets.
+---@param a string
+---@param b string
+---@return boolean # whether they are the same
+function moonport.equal(a, b) end
+
+--- Bytes that nobody can predict.
+---
+--- A count outside 0..1048576 is a Lua error.
+---@param count number
+---@return string # the bytes
+function moonport.random(count) end
+
+--- A value as JSON. A table with the keys 1 to n is an array; one whose keys are all strings is an object, its keys in order; an empty one is an object, unless moonport.json.array has marked it. moonport.json.null is null, and so is nil.
+---
+--- Functions and the like, mixed keys, text that is not UTF-8, numbers that are not finite, more than 64 tables inside each other or 16 MiB of text: a Lua error that says where in the value.
+---@param value? any default: nil
+---@return string # the text, without spaces
+function moonport.json.encode(value) end
+
+--- The value of JSON. Arrays come as moonport.json.array marks them, null as moonport.json.null, numbers as Lua has them: whole ones are exact up to 2^53. Of a key that comes twice the last value counts.
+---
+--- Text that is not JSON, more than 64 arrays and objects inside each other or 16 MiB of text: a Lua error that says line and column.
+---@param text string
+---@return any # the value
+function moonport.json.decode(text) end
+
+--- Marks a table as an array, so that it is one in JSON even if it is empty.
+---
+--- A table that has a metatable: a Lua error.
+---@param table? table default: {}
+---@return table # the same table
+function moonport.json.array(table) end

@@ -1,8 +1,13 @@
--- Waits for a client, but not for ever.
-local listener = net_listen("lamp", "127.0.0.1", 6680)
-
+-- Waits for whoever is first, but not for ever.
 moonport.task(function()
-    local which, client = moonport.any(moonport.segment(listener), 60000)
-    print(which and "a client" or client) --> a client
-    client:close()
+    local door = moonport.segment(net_listen("lamp", "127.0.0.1", 6680))
+    local client = door:accept()
+    repeat
+        local who, status = moonport.any(client, 500)
+        if not who then
+            print(status) --> timeout
+        elseif status and status.text then
+            print(status.text) --> moon
+        end
+    until not who
 end)

@@ -1,4 +1,8 @@
--- The same vid has the same object.
-local listener = net_listen("lamp", "127.0.0.1", 6680)
-local object = moonport.segment(listener)
-print(object.vid == listener, object == moonport.segment(listener)) --> true	true
+-- One object for one vid, also among callbacks.
+net_listen("lamp", "127.0.0.1", 6680, function(listener, status)
+    if status.kind == "segment_request" then
+        local client = moonport.segment(accept_target())
+        client:send("welcome")
+        print(client == moonport.segment(client.vid)) --> true
+    end
+end)

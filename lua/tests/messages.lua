@@ -1,39 +1,15 @@
--- moonport: globals stage connected eq has hasnt
+-- moonport: globals stage connected eq has hasnt bytes peer without_credit
 -- Messages of parts, as clients of ZeroMQ send them.
 
 local MESSAGES = '{"Messages":{"socket":"router","most":1000,"high_water":2}}'
 
-local function bytes(text)
-	local numbers = {}
-	for at = 1, #text do
-		numbers[at] = text:byte(at)
-	end
-	return "[" .. table.concat(numbers, ",") .. "]"
-end
-
 -- A listener of zmtp with one client, accepted; what it hears is printed.
+local stage_peer = peer
 local function peer(body, carries)
-	local s = stage([[
-		l = net_listen("fleet", "zmtp://127.0.0.1", 5555, function(source, status)
-			if status.kind == "segment_request" then
-				print(status.protocol, status.zmtp_socket_type, status.zmtp_identity, status.properties["X-a"])
-				vid = accept_target(hear)
-			end
-		end)
-	]] .. (body or ""))
-	s:host('{"Listening":{"listener":1,"addresses":[]}}')
-	s:turn()
-	s:host(
-		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"fleet","endpoint":"192.0.2.7:4000","new":false,"carries":%s,"anonymous":false,"scheme":"Zmtp","zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}}}'):format(
-			"[" .. string.rep("9,", 31) .. "9]",
-			carries or MESSAGES,
-			bytes("me")
-		)
-	)
-	s:turn()
-	s:said()
-	s:sent()
-	return s
+	local shows = 'status.protocol, status.zmtp_socket_type, status.zmtp_identity, status.properties["X-a"]'
+	local about =
+		'"carries":%s,"anonymous":false,"scheme":"Zmtp","zmtp":{"socket_type":"dealer","identity":%s,"properties":[["X-a",[98]]]}'
+	return stage_peer("zmtp", "fleet", shows, body, about:format(carries or MESSAGES, bytes("me")))
 end
 
 local function piece(s, text, ends)

@@ -161,13 +161,38 @@ return {
 		eq(#parts, 15)
 	end,
 
-	["a full queue: what is left is returned, and credit brings it back"] = function()
+	["a text of up to 64 KiB goes whole or not at all, and nothing is cut short by what comes after it"] = function()
 		local s = taken([[
-			function todo() print(message_target(vid, ("x"):rep(77 * 200))) print(target_input(vid, {kind = "digital"})) end
+			function todo()
+				print(message_target(vid, ("x"):rep(65536)), message_target(vid, "more"))
+				target_displayhint(vid, 1, 1)
+				for i = 1, 100 do target_flags(vid, TARGET_VERBOSE) reset_target(vid) suspend_target(vid, true) end
+			end
+		]])
+		s:turn(25)
+		eq(s:out(), { "0\t4" })
+		local bytes = 0
+		for turn = 1, 20 do
+			for _, sent in ipairs(s:sent()) do
+				local text, multipart = sent:match('"Message":{"text":"(x+)","multipart":(%a+)}')
+				if text then
+					bytes = bytes + #text
+					eq(multipart, tostring(bytes < 65536))
+				end
+			end
+			s:link(1, '{"Credit":{"segment":{"session":7,"channel":0},"events":127}}')
+			s:turn()
+		end
+		eq(bytes, 65536)
+	end,
+
+	["a full queue: of a longer text what is left is returned, and credit brings it back"] = function()
+		local s = taken([[
+			function todo() print(message_target(vid, ("x"):rep(77 * 1000))) print(target_input(vid, {kind = "digital"})) end
 		]])
 		s:turn(25)
 		-- 127 slots, one taken by ACTIVATE.
-		eq(s:out(), { tostring(77 * (200 - 126)), "0" })
+		eq(s:out(), { tostring(77 * (1000 - 126)), "0" })
 		eq(#s:sent(), 126)
 		s:link(1, '{"Credit":{"segment":{"session":7,"channel":0},"events":1000}}')
 		s:host('{"Failure":{"listener":1,"message":""}}')

@@ -87,6 +87,51 @@ function connected(body, options)
 	return s
 end
 
+-- Text as JSON has bytes.
+function bytes(text)
+	local numbers = {}
+	for at = 1, #text do
+		numbers[at] = text:byte(at)
+	end
+	return "[" .. table.concat(numbers, ",") .. "]"
+end
+
+-- A listener of this scheme and name with one client of session 7, accepted; `hear` is its callback.
+-- The client is `about`, JSON.
+function peer(scheme, name, shows, body, about)
+	local s = stage(([[
+		l = net_listen("%s", "%s://127.0.0.1", 5555, function(source, status)
+			if status.kind == "segment_request" then
+				print(%s)
+				vid = accept_target(hear)
+			end
+		end)
+	]]):format(name, scheme, shows) .. (body or ""))
+	s:up(1)
+	s:host(
+		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"%s","endpoint":"192.0.2.7:4000","new":false,%s}}'):format(
+			KEY,
+			name,
+			about
+		)
+	)
+	s:turn()
+	s:said()
+	s:sent()
+	return s
+end
+
+-- What was sent, without the credit that was handed back.
+function without_credit(s)
+	local found = {}
+	for _, message in ipairs(s:sent()) do
+		if not message:find("Credit", 1, true) then
+			found[#found + 1] = message
+		end
+	end
+	return found
+end
+
 function eq(got, want)
 	if type(want) == "table" then
 		got, want = table.concat(got, "\n"), table.concat(want, "\n")

@@ -1,38 +1,14 @@
--- moonport: globals stage connected eq has hasnt
+-- moonport: globals stage connected eq has hasnt bytes peer without_credit
 -- Streams of bytes, as clients of CurveCP have them.
 
 local SEGMENT = '"segment":{"session":7,"channel":0}'
 
-local function bytes(text)
-	local numbers = {}
-	for at = 1, #text do
-		numbers[at] = text:byte(at)
-	end
-	return "[" .. table.concat(numbers, ",") .. "]"
-end
-
 -- A listener of curvecp with one client, accepted.
+local stage_peer = peer
 local function peer(body, anonymous)
-	local s = stage([[
-		l = net_listen("box", "curvecp://127.0.0.1", 5555, function(source, status)
-			if status.kind == "segment_request" then
-				print(status.protocol, status.anonymous, status.zmtp_identity)
-				vid = accept_target(hear)
-			end
-		end)
-	]] .. (body or ""))
-	s:host('{"Listening":{"listener":1,"addresses":[]}}')
-	s:turn()
-	s:host(
-		('{"Request":{"listener":1,"session":7,"key":%s,"tags":"box","endpoint":"192.0.2.7:4000","new":false,"carries":{"Stream":{"writable":true}},"anonymous":%s,"scheme":"CurveCp","zmtp":null}}'):format(
-			"[" .. string.rep("9,", 31) .. "9]",
-			tostring(anonymous or false)
-		)
-	)
-	s:turn()
-	s:said()
-	s:sent()
-	return s
+	local about = '"carries":{"Stream":{"writable":true}},"anonymous":%s,"scheme":"CurveCp","zmtp":null'
+	local shows = "status.protocol, status.anonymous, status.zmtp_identity"
+	return stage_peer("curvecp", "box", shows, body, about:format(tostring(anonymous or false)))
 end
 
 -- What the client says; `go` is called when it is "go".
@@ -65,16 +41,7 @@ local function go(s)
 	s:turn()
 end
 
--- What was sent, without the credit that was handed back.
-local function sent(s)
-	local found = {}
-	for _, message in ipairs(s:sent()) do
-		if not message:find("Credit", 1, true) then
-			found[#found + 1] = message
-		end
-	end
-	return found
-end
+local sent = without_credit
 
 local function piece(text)
 	return ('1 {"Piece":{%s,"bytes":%s,"ends":"Nothing"}}'):format(SEGMENT, bytes(text))

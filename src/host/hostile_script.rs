@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::child::{Child, Did};
 use super::roll::{Session, Stage};
 use super::scripts::Script;
-use super::{Clock, Event, FrontId, Host, Keys, Options, Program, ScriptId};
+use super::{Clock, Event, FrontId, Handed, Host, Keys, Options, Program, ScriptId};
 use crate::ipc::script::{
     ErrorMode, FromScript, KeyWish, Limits, MOST_WISHES, Names, Permissions, ToScript,
 };
@@ -84,7 +84,7 @@ impl World {
             },
             drain: Duration::ZERO,
             metrics: None,
-            handed: crate::host::Handed::default(),
+            handed: Handed::default(),
             undecided: 64,
             sessions: 64,
             window: Duration::from_secs(600),

@@ -134,7 +134,7 @@ impl Interface {
             return false;
         };
         let port = match port {
-            0 => self.scheme.port().unwrap_or(bound.port()),
+            0 => self.scheme.port().unwrap_or_else(|| bound.port()),
             port => port,
         };
         let device = socket.device().ok().flatten();

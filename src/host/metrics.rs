@@ -349,8 +349,11 @@ impl Host {
     }
 }
 
+/// Name, help, and where it is counted.
+type Count = (&'static str, &'static str, fn(&ScriptCounts) -> u64);
+
 /// What is told of each script.
-const SCRIPTS: [(&str, &str, fn(&ScriptCounts) -> u64); 5] = [
+const SCRIPTS: [Count; 5] = [
     (
         "script_restarts_total",
         "Times that its process was started again.",

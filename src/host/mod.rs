@@ -370,6 +370,7 @@ impl Host {
                 () = reached(self.next_expiry()) => self.expire(),
             }
             self.go_on_ending();
+            self.tell_of_reloads();
         }
         Ok(self.code)
     }

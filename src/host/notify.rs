@@ -1,5 +1,5 @@
 //! What a service manager hears of the host, by `sd_notify(3)`: that it is ready, how it is, that
-//! its loop turns, that it ends. Without `NOTIFY_SOCKET` in the environment nothing is said; the
+//! its loop turns, that scripts are loaded again, that it ends. Without `NOTIFY_SOCKET` in the environment nothing is said; the
 //! host's children have no environment, and say nothing.
 
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::Host;
 pub(super) struct Manager {
     listens: bool,
     ready: bool,
+    reloading: bool,
     status: String,
     status_due: Option<Instant>,
     /// How often it wants to hear that the loop turns, and when it next has to.
@@ -26,6 +27,7 @@ impl Manager {
         Self {
             listens: std::env::var_os("NOTIFY_SOCKET").is_some(),
             ready: false,
+            reloading: false,
             status: String::new(),
             status_due: None,
             watchdog: every.map(|every| (every, Instant::now())),
@@ -38,6 +40,19 @@ impl Manager {
         }
         if let Err(error) = sd_notify::notify(states) {
             tracing::debug!("cannot tell the service manager: {error}");
+        }
+    }
+
+    /// Scripts are being loaded again, or all of that has been done.
+    fn reloading(&mut self, reloading: bool) {
+        if self.reloading == reloading || !self.ready {
+            return;
+        }
+        self.reloading = reloading;
+        match (reloading, NotifyState::monotonic_usec_now()) {
+            (true, Ok(now)) => self.say(&[NotifyState::Reloading, now]),
+            (true, Err(_)) => {}
+            (false, _) => self.say(&[NotifyState::Ready]),
         }
     }
 
@@ -77,6 +92,14 @@ impl Host {
                 self.manager.status = status;
                 self.manager.status_due = Some(now + STATUS);
             }
+        }
+    }
+
+    /// Says that scripts are loaded again, as soon as they are.
+    pub(super) fn tell_of_reloads(&mut self) {
+        let reloading = self.scripts.values().any(|script| script.reload.is_some());
+        if !self.ending.is_begun() {
+            self.manager.reloading(reloading);
         }
     }
 

@@ -407,6 +407,13 @@ pub enum Severity {
     Stopped,
 }
 
+impl Severity {
+    /// Whether something did not happen.
+    pub fn is_error(self) -> bool {
+        matches!(self, Self::Error | Self::Stopped)
+    }
+}
+
 impl Report {
     /// A report with nothing but its message.
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {

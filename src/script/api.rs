@@ -9,13 +9,16 @@ mod constants;
 mod exec;
 mod flags;
 mod input;
+mod json;
 mod keys;
+mod library;
 mod messages;
 mod net;
 mod process;
 mod reference;
 mod segment;
 mod streams;
+mod tasks;
 mod util;
 mod windows;
 
@@ -41,8 +44,12 @@ pub(super) struct Entry {
     pub(super) doc: &'static str,
     /// What bad input gets, beyond a Lua error for arguments of a wrong type.
     pub(super) bad: &'static str,
-    /// Without a function among the arguments it is a fatal error, not a Lua error.
+    /// Without a function among the arguments it is a fatal error, not a Lua error. A task needs
+    /// none: it can wait for what comes.
     needs_callback: bool,
+    /// What scripts see of it is made in `lua/task.lua`, around this function, which looks at the
+    /// arguments. That of a method, `class:name`, is given the vid first.
+    inner: bool,
     run: Body,
 }
 
@@ -82,6 +89,8 @@ pub(super) enum Ty {
     Table,
     /// A callback for the events of a vid.
     Callback,
+    /// A function.
+    Function,
     /// Anything.
     Any,
 }
@@ -99,7 +108,7 @@ impl Ty {
                 Value::Boolean(_) | Value::Integer(_) | Value::Number(_)
             ),
             Self::Table => matches!(value, Value::Table(_)),
-            Self::Callback => matches!(value, Value::Function(_)),
+            Self::Callback | Self::Function => matches!(value, Value::Function(_)),
             Self::Any => true,
         }
     }
@@ -111,7 +120,7 @@ impl Ty {
             Self::Text => "string",
             Self::Flag => "boolean",
             Self::Table => "table",
-            Self::Callback => "function",
+            Self::Callback | Self::Function => "function",
             Self::Any => "value",
         }
     }
@@ -142,7 +151,22 @@ const fn entry(
         doc,
         bad,
         needs_callback: false,
+        inner: false,
         run,
+    }
+}
+
+/// A function that scripts get by way of `lua/task.lua`.
+const fn inner(
+    name: &'static str,
+    forms: &'static [Form],
+    run: Body,
+    doc: &'static str,
+    bad: &'static str,
+) -> Entry {
+    Entry {
+        inner: true,
+        ..entry(name, forms, run, doc, bad)
     }
 }
 
@@ -181,6 +205,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,
+        tasks::ENTRIES,
         exec::ENTRIES,
         administer::ENTRIES,
         flags::ENTRIES,
@@ -188,6 +213,8 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         keys::ENTRIES,
         process::ENTRIES,
         util::ENTRIES,
+        library::ENTRIES,
+        json::ENTRIES,
     ]
     .into_iter()
     .flatten()
@@ -272,9 +299,11 @@ impl Call<'_> {
     }
 }
 
-/// Makes all functions and constants of the API in the VM.
-pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
+/// Makes all functions and constants of the API in the VM; gives back those that are for
+/// `lua/task.lua`.
+pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Table> {
     let globals = lua.globals();
+    let inner = lua.create_table()?;
     for entry in entries() {
         let core = Rc::clone(core);
         let function = lua.create_function(move |lua, values: MultiValue| {
@@ -287,6 +316,10 @@ pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 error
             })
         })?;
+        if entry.inner {
+            inner.raw_set(entry.name, function)?;
+            continue;
+        }
         let (tables, name) = entry.name.rsplit_once('.').unwrap_or(("", entry.name));
         let mut place = globals.clone();
         for table in tables.split('.').filter(|table| !table.is_empty()) {
@@ -301,10 +334,15 @@ pub(super) fn register(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
         }
         place.raw_set(name, function)?;
     }
+    let json = globals
+        .raw_get::<Table>("moonport")?
+        .raw_get::<Table>("json")?;
+    json.raw_set("null", json::null())?;
     for constant in CONSTANTS {
         globals.raw_set(constant.name, constant.value.clone())?;
     }
-    globals.raw_set("APPLID", core.run.appl.as_str())
+    globals.raw_set("APPLID", core.run.appl.as_str())?;
+    Ok(inner)
 }
 
 fn call(
@@ -313,7 +351,12 @@ fn call(
     entry: &'static Entry,
     values: Vec<Value>,
 ) -> Result<MultiValue, Fault> {
-    if entry.needs_callback && !values.iter().any(Value::is_function) {
+    let given = if entry.name.contains(':') {
+        values.get(1..).unwrap_or_default()
+    } else {
+        &values
+    };
+    if entry.needs_callback && !core.tasks.is_inside() && !values.iter().any(Value::is_function) {
         return Err(Fault::fatal("no callback was given")
             .hint(format!("the last argument is a function: {}", usage(entry))));
     }
@@ -322,7 +365,7 @@ fn call(
         entry
             .forms
             .iter()
-            .position(|form| mismatch(form, &values, lenient).is_none())
+            .position(|form| mismatch(form, given, lenient).is_none())
     });
     match form {
         Some(form) => (entry.run)(&Call {
@@ -331,7 +374,7 @@ fn call(
             form,
             values,
         }),
-        None => Err(misfit(entry, &values)),
+        None => Err(misfit(entry, given)),
     }
 }
 

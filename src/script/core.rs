@@ -6,6 +6,7 @@ use std::time::Instant;
 use mlua::{Function, Table};
 
 use super::keys::Keys;
+use super::tasks::Tasks;
 use super::text::{cut, printable};
 use super::vids::Vid;
 use super::world::World;
@@ -73,6 +74,7 @@ pub(super) struct Core {
     pub(super) keys: RefCell<Option<Keys>>,
     /// Set by shutdown(): the script ends when what is queued has been dispatched.
     pub(super) ending: RefCell<Option<Ending>>,
+    pub(super) tasks: Tasks,
     /// An error that `pcall` does not catch.
     pub(super) stop: RefCell<Option<mlua::Error>>,
     /// When the running callback began.
@@ -105,6 +107,7 @@ impl Core {
             since: Cell::new(None),
             seen: RefCell::new(None),
             looks: Cell::new(0),
+            tasks: Tasks::new(Instant::now()),
             collect: Cell::new(0),
         }
     }
@@ -112,6 +115,12 @@ impl Core {
     /// Sets or removes the callback of a vid.
     pub(super) fn set_handler(&self, vid: Vid, handler: Option<Function>) -> mlua::Result<()> {
         self.handlers.raw_set(vid.number(), handler)
+    }
+
+    /// A vid is gone: it has no callback any more, and nobody waits for it.
+    pub(super) fn forget(&self, vid: Vid) -> mlua::Result<()> {
+        self.set_handler(vid, None)?;
+        self.tasks.tell_deleted(vid)
     }
 
     /// What a script may use up.

@@ -1,5 +1,8 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
+mod errors;
+mod tasks;
+
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use mlua::{Function, Lua, MultiValue, Value};
 
-use super::api;
 use super::core::{Console, Core, Ending};
-use super::errors::Told;
 use super::state;
 use super::status::{self, Status};
 use super::vids::{Queued, Vid};
@@ -18,7 +19,7 @@ use super::watchdog::Running;
 use super::world::Outbox;
 use crate::ipc::ListenerId;
 use crate::ipc::link;
-use crate::ipc::script::{ErrorMode, FromScript, Report, Run, Severity, ToScript};
+use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 
 /// One tick of the logical clock.
 const TICK: Duration = Duration::from_millis(25);
@@ -56,8 +57,18 @@ pub(super) enum Site {
     Load,
     Entry(String),
     Pulse(String),
-    Callback { vid: Vid, kind: &'static str },
+    Callback {
+        vid: Vid,
+        kind: &'static str,
+    },
     Hook(String),
+    /// `starting`: it begins as the script does.
+    Task {
+        vid: Option<Vid>,
+        place: String,
+        starting: bool,
+    },
+    Timer(String),
 }
 
 impl fmt::Display for Site {
@@ -68,6 +79,8 @@ impl fmt::Display for Site {
             Self::Callback { vid, kind } => {
                 write!(f, "the callback of vid {}, on {kind}", vid.number())
             }
+            Self::Task { place, .. } => write!(f, "the task started at {place}"),
+            Self::Timer(place) => write!(f, "the timer set at {place}"),
         }
     }
 }
@@ -90,12 +103,14 @@ impl Engine {
     ) -> Result<Self, mlua::Error> {
         let lua = vm::bare()?;
         let handlers = lua.create_table()?;
+        let core = Rc::new(Core::new(run, console, random, handlers.clone()));
+        core.tasks.begin_turn(now);
+        vm::furnish(&lua, &core)?;
+        let (waits, hear) = core.tasks.ears()?;
         let shim = lua
             .load(status::shim())
             .set_name("=[moonport]")
-            .call::<Vec<Function>>(&handlers)?;
-        let core = Rc::new(Core::new(run, console, random, handlers));
-        vm::furnish(&lua, &core)?;
+            .call::<Vec<Function>>((handlers, waits, hear))?;
         let moonport = lua.globals().raw_get::<mlua::Table>("moonport")?;
         moonport.raw_set("state", lua.create_table()?)?;
         Ok(Self {
@@ -118,7 +133,10 @@ impl Engine {
 
     /// Loads the script and calls its entry point.
     pub fn start(&mut self) {
-        if self.load() == Went::Well && self.exit.is_none() {
+        if self.load() == Went::Well {
+            self.run_tasks(true);
+        }
+        if self.exit.is_none() {
             self.core
                 .world
                 .borrow_mut()
@@ -244,7 +262,13 @@ impl Engine {
         if self.exit.is_some() {
             return;
         }
+        self.core.tasks.begin_turn(now);
+        for vid in self.core.tasks.unheld() {
+            self.core.world.borrow_mut().unattend(vid);
+        }
         self.tick(now);
+        self.timers(now);
+        self.run_tasks(false);
         self.adoptions();
         self.dispatch();
         self.core.world.borrow_mut().pay();
@@ -276,18 +300,20 @@ impl Engine {
     /// When [`Engine::turn`] has something to do, if no message comes before.
     pub fn wake(&self, now: Instant) -> Instant {
         let world = self.core.world.borrow();
-        if !world.is_idle() || self.core.ending.borrow().is_some() {
+        if !world.is_idle() || self.core.ending.borrow().is_some() || self.core.tasks.is_busy() {
             return now;
         }
         let pulsed = ["_clock_pulse", "_clock_pulse_batch"]
             .iter()
             .any(|suffix| self.entry(suffix).is_some());
-        if pulsed || world.waits_for_tick() {
+        let tick = if pulsed || world.waits_for_tick() {
             self.clock.next
         } else {
             // Nobody hears the ticks between; CLOCK only has to be right when somebody looks.
             self.clock.next + TICK * (MAX_BEHIND / 2)
-        }
+        };
+        let timer = self.core.tasks.first_timer();
+        timer.map_or(tick, |timer| timer.min(tick))
     }
 
     // ---- what a turn does
@@ -362,6 +388,11 @@ impl Engine {
                 // The script may have deleted it itself.
                 let _ = world.delete(vid);
             }
+            drop(world);
+            if !kept {
+                let _ = self.core.forget(vid);
+            }
+            self.run_tasks(false);
         }
     }
 
@@ -412,6 +443,8 @@ impl Engine {
                 None => Ok(()),
             }
         });
+        // What a task does with a request, it does before that is answered.
+        self.run_tasks(false);
         let mut world = self.core.world.borrow_mut();
         let denied = if is_request {
             world.settle(went == Went::Well)
@@ -428,8 +461,9 @@ impl Engine {
         drop(world);
         for vid in denied.into_iter().chain((last || answered).then_some(vid)) {
             // Removing a key from a table cannot fail.
-            let _ = self.core.set_handler(vid, None);
+            let _ = self.core.forget(vid);
         }
+        self.run_tasks(false);
     }
 
     /// Runs the shutdown entry point and ends.
@@ -478,7 +512,9 @@ impl Engine {
         self.core.since.set(Some(begun));
         self.core.seen.borrow_mut().take();
         self.running.begin(begun, site);
+        self.core.tasks.enter(site);
         let done = work();
+        self.core.tasks.leave();
         self.running.end();
         self.core.since.set(None);
         // What must not be caught wins over whatever the script made of it.
@@ -524,98 +560,11 @@ impl Engine {
                 "the callback of {}, on {kind}",
                 self.core.world.borrow().label(*vid)
             ),
+            Site::Task { vid: Some(vid), .. } => {
+                format!("{site}, of {}", self.core.world.borrow().label(*vid))
+            }
             other => other.to_string(),
         }
-    }
-
-    /// Reports an error and does what the mode says.
-    fn failed(&mut self, site: &Site, error: &mlua::Error) -> Went {
-        let told = Told::new(error, api::entries().map(|entry| entry.name));
-        let starting = matches!(site, Site::Load | Site::Entry(_));
-        let mode = self.core.run.errors;
-        let what = self.describe(site);
-        let mut ends = starting || mode != ErrorMode::Isolate;
-        let mut text = told.message.clone();
-        if (text == vm::NO_MEMORY || text == "stack overflow")
-            && let Some(place) = &*self.core.seen.borrow()
-        {
-            text = format!("{place}: {text}");
-        }
-        if mode == ErrorMode::Classic && !starting {
-            if !told.fatal
-                && let Some(Value::String(words)) = self.rescue("_fatal", &text)
-            {
-                text = words.to_string_lossy();
-            }
-            ends = !matches!(
-                self.rescue("_fatal_handover", &text),
-                Some(Value::Boolean(true))
-            );
-        }
-        // What cannot be used again is no script: another process begins anew, with its clients.
-        let full = !ends && told.memory && self.is_full();
-        let follows = if ends {
-            "the script is ended"
-        } else if full {
-            "its memory stays full: the script is started again, and its clients are adopted"
-        } else if mode == ErrorMode::Classic {
-            "only this call is dropped, as NAME_fatal_handover asked"
-        } else {
-            self.isolate(site)
-        };
-        let severity = match text.contains(vm::LATE) {
-            true => Severity::Stopped,
-            false => Severity::Error,
-        };
-        self.core.report(Report {
-            severity,
-            message: text,
-            within: Some(what),
-            follows: Some(follows.to_owned()),
-            hint: told.hint,
-            traceback: told.traceback,
-        });
-        if ends {
-            self.leave(Ending {
-                code: 1,
-                silent: false,
-                message: String::new(),
-            });
-        } else if full {
-            // Without a word to the host, as if it had crashed.
-            self.exit = Some(1);
-        }
-        Went::Wrong
-    }
-
-    /// Asks an entry point about an error; errors in it are not looked at.
-    fn rescue(&self, suffix: &str, text: &str) -> Option<Value> {
-        let function = self.entry(suffix)?;
-        let site = Site::Hook(format!("{}{suffix}", self.core.run.appl));
-        self.timed(&site, || function.call::<Value>(text)).ok()
-    }
-
-    /// Whether memory is still full after everything unused is gone.
-    fn is_full(&self) -> bool {
-        let collected = self.lua.gc_collect();
-        let limit = self.core.limits().memory;
-        collected.is_err() || self.lua.used_memory() > limit - limit / 8
-    }
-
-    /// Ends what an error happened in, and nothing else; says what that was.
-    fn isolate(&self, site: &Site) -> &'static str {
-        let Site::Callback { vid, kind } = site else {
-            return "the script goes on";
-        };
-        let mut world = self.core.world.borrow_mut();
-        if world.segment(*vid).is_some() {
-            world.end(*vid, "script error");
-            return "this segment is ended; the script goes on";
-        }
-        if *kind == "segment_request" {
-            return "this client is turned away; the script goes on";
-        }
-        "the script goes on"
     }
 
     /// The VM's globals, for tests.

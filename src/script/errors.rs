@@ -78,6 +78,31 @@ impl From<mlua::Error> for Fault {
     }
 }
 
+/// A task has waited for a vid that was deleted: it ends, and nobody is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended(pub(super) u32);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "vid {} was deleted, so there is nothing to wait for",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// Whether an error is no more than the end of a task.
+pub(super) fn is_end(error: &mlua::Error) -> bool {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => is_end(cause),
+        mlua::Error::ExternalError(cause) => cause.downcast_ref::<Ended>().is_some(),
+        _ => false,
+    }
+}
+
 /// Where in the script it runs: `file:line`.
 pub(super) fn place(lua: &Lua) -> Option<String> {
     (0..8).find_map(|level| {

@@ -26,6 +26,7 @@ mod process;
 mod sandbox;
 mod state;
 mod status;
+mod tasks;
 pub mod tester;
 mod text;
 mod vids;

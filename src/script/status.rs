@@ -12,6 +12,7 @@ pub(super) use row::window_id;
 
 use std::fmt::Write;
 
+use super::world::Whole;
 use crate::ipc::script::{KeyStatus, Request, WindowEvent};
 use crate::ipc::{Carries, Exit};
 use crate::wire::a12::event::{External, SegmentKind};
@@ -72,6 +73,8 @@ pub(super) enum Status {
         event: External,
         /// The segment's cookie.
         cookie: u32,
+        /// The text that a message ends.
+        whole: Whole,
     },
 }
 
@@ -100,10 +103,11 @@ fn is_quad(field: &Field) -> bool {
     field.ty == "number[]"
 }
 
-/// A Lua chunk that takes the table of handlers and returns a function per kind, in the order of
-/// [`KINDS`]: given the vid and a row, it calls the handler, if there is one.
+/// A Lua chunk that takes the table of handlers, the table of who waits for a vid, and what tells
+/// them. It returns a function per kind, in the order of [`KINDS`]: given the vid and a row, it
+/// tells the tasks that wait, and calls the handler, if there is one.
 pub(super) fn shim() -> String {
-    let mut lua = String::from("local handlers = ...\nreturn {\n");
+    let mut lua = String::from("local handlers, waits, hear = ...\nreturn {\n");
     for kind in &KINDS {
         let mut row = vec!["vid".to_owned()];
         let mut table = format!("kind = \"{}\"", kind.name);
@@ -122,8 +126,12 @@ pub(super) fn shim() -> String {
         }
         let _ = writeln!(
             lua,
-            "function({})\nlocal handler = handlers[vid]\nif handler then handler(vid, {{ {table} }}) end\nend,",
-            row.join(", ")
+            "function({})\nlocal handler, waited = handlers[vid], waits[vid]\n\
+             if not handler and not waited then return end\nlocal status = {{ {table} }}\n\
+             if waited then hear(vid, \"{}\", status) end\n\
+             if handler then handler(vid, status) end\nend,",
+            row.join(", "),
+            kind.name
         );
     }
     lua.push_str("}\n");

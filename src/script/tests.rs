@@ -317,6 +317,16 @@ fn streams() {
 }
 
 #[test]
+fn tasks() {
+    run("tasks.lua");
+}
+
+#[test]
+fn helpers() {
+    run("helpers.lua");
+}
+
+#[test]
 fn segments() {
     run("segments.lua");
 }

@@ -6,7 +6,7 @@ use identity::Name;
 
 use super::picture::Picture;
 use super::status::Status;
-use super::world::Reader;
+use super::world::{Joined, Reader};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, PIECE};
 use crate::ipc::script::KeyStatus;
 use crate::ipc::{Carries, ListenerId, SegmentId};
@@ -108,6 +108,8 @@ pub(super) struct Segment {
     pub(super) carries: Carries,
     /// The client's message of which not all pieces have come.
     pub(super) assembly: Assembly,
+    /// The client's text of which not all messages have come.
+    pub(super) joined: Joined,
     /// What has come of its stream, for a stream object; `None`: there is none.
     pub(super) reader: Option<Reader>,
     /// Its stream is complete.
@@ -218,6 +220,8 @@ pub(super) struct Outgoing {
     early: VecDeque<Say>,
     /// Must not be lost, and waits for credit. Empty while there is credit.
     late: VecDeque<Say>,
+    /// How many messages of text wait in `late`.
+    texts: usize,
     /// How many messages of pieces wait in `late`, and how many bytes they have.
     messages: (u32, usize),
     /// The last piece that went out was not a message's end.
@@ -232,6 +236,7 @@ impl Outgoing {
             credit: CREDIT,
             early: VecDeque::new(),
             late: VecDeque::new(),
+            texts: 0,
             messages: (0, 0),
             cut: false,
             overflown: false,
@@ -298,13 +303,32 @@ impl Outgoing {
         Ok(None)
     }
 
+    /// Takes a whole text, in messages, unless something waits already. What comes back is to be
+    /// sent now.
+    pub(super) fn text(&mut self, open: bool, parts: Vec<Say>) -> Result<Vec<Say>, Full> {
+        if self.credit == 0 {
+            return Err(Full);
+        }
+        let mut now = Vec::new();
+        for part in parts {
+            match self.offer(open, part.clone()) {
+                Ok(say) => now.extend(say),
+                Err(Full) => {
+                    self.texts += 1;
+                    self.late.push_back(part);
+                }
+            }
+        }
+        Ok(now)
+    }
+
     /// Takes what must reach the client; fails when it has not read for so long that too much of
     /// that waits.
     pub(super) fn insist(&mut self, open: bool, say: Say) -> Result<Option<Say>, Full> {
         if self.credit > 0 {
             return self.offer(open, say);
         }
-        if self.late.len() >= CREDIT as usize {
+        if self.late.len() >= CREDIT as usize + self.texts {
             return Err(Full);
         }
         self.late.push_back(say);
@@ -352,6 +376,9 @@ impl Outgoing {
             let (count, held) = &mut self.messages;
             *held = held.saturating_sub(bytes.len());
             *count = count.saturating_sub(u32::from(*ends == Ends::Message));
+        }
+        if matches!(say, Say::Target(Target::Message(_))) {
+            self.texts = self.texts.saturating_sub(1);
         }
     }
 

@@ -13,9 +13,10 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Va
 
 use super::api;
 use super::core::Core;
-use super::errors::{Fault, place};
+use super::errors::{self, Fault, place};
 use super::pattern::{self, Halt, Search};
 use super::sandbox;
+use super::tasks;
 use super::text::nearest;
 use crate::ipc::script::ErrorMode;
 
@@ -105,8 +106,9 @@ fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
 
 /// Puts the API, the prelude and the limits into a VM.
 pub(super) fn furnish(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
-    api::register(lua, core)?;
-    equip(lua, core)
+    let rows = api::register(lua, core)?;
+    equip(lua, core)?;
+    tasks::furnish(lua, core, rows)
 }
 
 /// Puts what every script of ours has into a VM: `require`, the prelude and the limits.
@@ -137,6 +139,8 @@ pub(super) fn equip(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
                 return again(stop);
             }
             let thrown = match value {
+                // It is to end the task, unless the script wants otherwise.
+                Value::Error(error) if errors::is_end(&error) => Thrown::Value(Value::Error(error)),
                 Value::Error(error) => Thrown::Text(text_of(&error)),
                 other => Thrown::Value(other),
             };

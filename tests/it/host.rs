@@ -410,7 +410,9 @@ impl Client<'_> {
         let name = self.who.0;
         let own = BASE64.encode(&self.who.private());
         let own = self.place.file(&format!("{name}.identity"), &own);
-        let to = self.to.unwrap_or(format!("{address}:{}", self.port));
+        let to = self
+            .to
+            .unwrap_or_else(|| format!("{address}:{}", self.port));
         // Where it remembers servers; a client has no keystore.
         let state = self.place.folder.path().join(name);
         let mut command = moonport(&state, ["connect", &to, "--identity", &own]);

@@ -54,6 +54,7 @@ mod scriptkeys;
 mod servers;
 mod source;
 mod streams;
+mod tasks;
 mod tester;
 mod users;
 mod walls;

@@ -80,6 +80,21 @@ fn a_service_manager_hears_when_it_is_up_how_it_is_and_that_it_ends() {
 }
 
 #[test]
+fn a_service_manager_hears_of_scripts_that_are_loaded_again() {
+    let moonport = Moonport::new().script("hello", HELLO);
+    let mut manager = Manager::new(moonport.place().folder());
+    let path = manager.path.clone();
+    let host = moonport.variable("NOTIFY_SOCKET", &path).start();
+    manager.expect("READY=1");
+    host.process.signal(Signal::HUP);
+    manager.expect("RELOADING=1");
+    manager.expect("READY=1");
+    let first = |line: &&String| line.starts_with("MONOTONIC_USEC=");
+    assert!(manager.heard.iter().any(|line| first(&line)));
+    host.stop();
+}
+
+#[test]
 fn what_never_comes_up_is_never_ready() {
     let moonport = Moonport::new().script("broken", "error('no')");
     let manager = Manager::new(moonport.place().folder());

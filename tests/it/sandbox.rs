@@ -99,7 +99,7 @@ fn a_frameserver_for_datagrams_has_as_few_rights_as_one_for_streams() {
     let datagrams = required().script("box", DATAGRAMS).start();
     assert_eq!(denied(&streams), denied(&datagrams));
     let dials = required().option("--allow-connect=*");
-    let dials = dials.option("--handshake-timeout=100ms");
+    let dials = dials.option("--handshake-timeout=1s");
     let mut dials = dials.script("dials", DIALS).start_with(0);
     dials.process.expect("dials\tdisconnected");
     for host in [&datagrams, &dials] {

@@ -184,11 +184,12 @@ impl<'a> Look<'a> {
             return;
         }
         // Of `moonport.keys.list` in `moonport` there is `keys`.
-        let within = |function: Function| {
-            let rest = function.name().strip_prefix(table)?.strip_prefix('.')?;
+        let within = |name: &'static str| {
+            let rest = name.strip_prefix(table)?.strip_prefix('.')?;
             rest.split('.').next()
         };
-        let mut ours: Vec<_> = Function::all().filter_map(within).collect();
+        let names = Function::all().map(Function::name).chain(words::VALUES);
+        let mut ours: Vec<_> = names.filter_map(within).collect();
         ours.dedup();
         let (there, all) = match words::members(table) {
             Some(members) => (members.contains(&member), members.to_vec()),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::app::App;
-use crate::ipc::script::Severity;
 use crate::script::tester::{Guest, Stage};
 
 /// See the module.
@@ -36,7 +35,7 @@ impl World {
         let mut left = Vec::new();
         for app in self.apps.values_mut() {
             let errors = app.reports().into_iter();
-            let errors = errors.filter(|(severity, _)| *severity == Severity::Error);
+            let errors = errors.filter(|(severity, _)| severity.is_error());
             left.extend(errors.map(|(_, text)| text));
         }
         self.apps.clear();

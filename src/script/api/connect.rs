@@ -157,7 +157,8 @@ fn connect(call: &Call<'_>) -> Result<MultiValue, Fault> {
         (Some(_), Value::Function(_)) => {
             return Err(Fault::plain("the callback is given twice"));
         }
-        (Some(given), _) | (None, Value::Function(given)) => given,
+        (Some(given), _) | (None, Value::Function(given)) => Some(given),
+        (None, Value::Nil) if call.core.tasks.is_inside() => None,
         (None, _) => {
             return Err(Fault::fatal("no callback was given")
                 .hint("moonport.connect({address = ...}, function(source, status) ... end)"));
@@ -189,6 +190,6 @@ fn connect(call: &Call<'_>) -> Result<MultiValue, Fault> {
             .warn("moonport.connect: too many connections or vids");
         return call.answer(Vid::BAD.number());
     };
-    call.core.set_handler(vid, Some(callback))?;
+    call.core.set_handler(vid, callback)?;
     call.answer(vid.number())
 }

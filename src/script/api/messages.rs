@@ -159,7 +159,7 @@ pub(super) fn zmtp(table: &Table) -> Result<ZmtpOptions, Fault> {
     Ok(zmtp)
 }
 
-fn send(call: &Call<'_>) -> Result<MultiValue, Fault> {
+pub(super) fn send(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let parts = match call.table(1) {
         Some(table) => {
             let parts: Result<Vec<mlua::LuaString>, _> = table.sequence_values().collect();

@@ -13,7 +13,7 @@ use crate::script::vids::{Object, Vid};
 
 const LISTENER: &[Ret] = &[ret("vid", "the listener, or BADID if there are too many")];
 const NAME: Arg = arg("name", Ty::Text);
-const CALLBACK: Arg = arg("callback", Ty::Callback);
+const CALLBACK: Arg = opt("callback", Ty::Callback, "");
 
 const NET_LISTEN: &[Form] = &[
     form(&[CALLBACK], LISTENER),
@@ -42,7 +42,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "net_listen",
             NET_LISTEN,
             net_listen,
-            "Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay.",
+            "Listens for clients. `name` ([A-Za-z0-9_-]{1,30}, else `default`) is the scope in which a client's key must be accepted; it is no address. `interface` is `[scheme://]` and an address, an interface's name or nothing for all; port 0 is the protocol's own (6680 for a12). Each client that has proved its key comes as a `segment_request`, which accept_target in the callback takes; returning without it turns the client away. Deleting the vid closes the listening socket; clients stay. In a task no callback is needed: moonport.segment(vid):accept() waits for clients.",
             "No callback, a bad name or a port that is not 0..65535 is fatal. An address that cannot be had is told as `terminated`.",
         )
     },
@@ -267,6 +267,7 @@ fn moonport_listen(call: &Call<'_>) -> Result<MultiValue, Fault> {
         (Some(given), Value::Nil) => Value::Function(given),
         (None, Value::Function(given)) => Value::Function(given),
         (Some(_), _) => return Err(Fault::plain("the callback is given twice")),
+        (None, Value::Nil) if call.core.tasks.is_inside() => Value::Nil,
         (None, _) => {
             return Err(Fault::fatal("no callback was given")
                 .hint("moonport.listen({name = ...}, function(source, status) ... end)"));

@@ -6,12 +6,13 @@ use std::fmt::Write;
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
 use super::{
-    administer, connect, exec, flags, input, keys, messages, net, segment, streams, windows,
+    administer, connect, exec, flags, input, json, keys, library, messages, net, segment, streams,
+    tasks, windows,
 };
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 12] = [
+const TABLES: [(&str, &str, Fields); 13] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -39,6 +40,7 @@ const TABLES: [(&str, &str, Fields); 12] = [
         connect::CURVECP,
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
+    ("segment", "What moonport.segment gives", tasks::SEGMENT),
     (
         "window_options",
         "Options of moonport.window",
@@ -110,6 +112,14 @@ pub fn stubs() -> String {
         .collect();
     for table in tables {
         let _ = writeln!(out, "{table} = {{}}");
+    }
+    out.push_str("--- null, as moonport.json has it\nmoonport.json.null = nil\n");
+    let classes: BTreeSet<_> = entries()
+        .filter_map(|entry| entry.name.split_once(':'))
+        .map(|(class, _)| class)
+        .collect();
+    for class in classes {
+        let _ = writeln!(out, "\n---@class {class}\nlocal {class} = {{}}");
     }
     for entry in entries() {
         out.push('\n');
@@ -211,7 +221,7 @@ struct Theme {
     tables: &'static [&'static str],
 }
 
-const THEMES: [Theme; 7] = [
+const THEMES: [Theme; 9] = [
     Theme {
         file: "listening",
         title: "Listening",
@@ -234,6 +244,15 @@ const THEMES: [Theme; 7] = [
                 for it.",
         entries: &[segment::ENTRIES, flags::ENTRIES, input::ENTRIES],
         tables: &[],
+    },
+    Theme {
+        file: "tasks",
+        title: "Tasks and timers",
+        about: "Tasks wait for what callbacks are told; [Writing scripts](../scripting.md) says how. What is written \
+                `segment:` and `timer:` is called with a colon, on what moonport.segment, moonport.after and \
+                moonport.every give.",
+        entries: &[tasks::ENTRIES],
+        tables: &["segment"],
     },
     Theme {
         file: "messages",
@@ -259,6 +278,13 @@ const THEMES: [Theme; 7] = [
                 [Programs](../exec.md) and [Keys](../keys.md) say how.",
         entries: &[exec::ENTRIES, administer::ENTRIES],
         tables: &["exec_options", "key_state"],
+    },
+    Theme {
+        file: "library",
+        title: "A small library",
+        about: "JSON, hashes, encodings. `moonport.json.null` is JSON's null.",
+        entries: &[json::ENTRIES, library::ENTRIES],
+        tables: &[],
     },
     Theme {
         file: "state",

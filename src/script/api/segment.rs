@@ -7,8 +7,8 @@ use crate::ipc::Carries;
 use crate::ipc::script::{Report, Severity};
 use crate::script::errors::{self, Fault};
 use crate::script::text::{MESSAGE, cut, parts};
-use crate::script::vids::{Object, Say, Vid};
-use crate::script::world::{NoSuch, NotNow};
+use crate::script::vids::{Full, Object, Say, Vid};
+use crate::script::world::{MAX_WHOLE, NoSuch, NotNow};
 use crate::wire::a12::event::{DisplayHint, SeekContent, Target, Text};
 
 const VID: Arg = arg("vid", Ty::Vid);
@@ -54,7 +54,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             form(&[arg("text", Ty::Text), VID], LEFT),
         ],
         message_target,
-        "Sends text to a client, in as many messages as it needs; to one with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.",
+        "Sends text to a client, in as many messages as it needs, which status.text has whole at the other end; up to 65536 bytes go as a whole or not at all, of a longer text goes what fits the client's queue. To a client with a stream, as moonport.write. To a listener, `num:secret` sets the secret that every client needs, and lets `num` unknown keys in that know it; a mistake in it comes back as `failure`.",
         "Text that is not UTF-8, and vids that are no live segment: -1.",
     ),
     entry(
@@ -227,7 +227,7 @@ fn live(call: &Call<'_>) -> Result<Vid, Fault> {
 }
 
 /// V2's complaint.
-fn missing(call: &Call<'_>) -> Fault {
+pub(super) fn missing(call: &Call<'_>) -> Fault {
     let number = call.number(0).unwrap_or_default();
     match call.core.world.borrow().deletion(call.vid(0)) {
         Some(place) => Fault::fatal(format!("vid {number} was deleted at {place}"))
@@ -316,6 +316,21 @@ pub(super) fn send_text(call: &Call<'_>, vid: Vid, text: &[u8]) -> i64 {
     };
     if world.segment(vid).is_none() {
         return -1;
+    }
+    if text.len() <= MAX_WHOLE {
+        let mut left = text.len();
+        let messages = parts(text).map(|part| {
+            left -= part.len();
+            Target::Message(Text {
+                text: part.to_owned(),
+                multipart: left > 0,
+            })
+        });
+        let messages = messages.collect();
+        return match world.tell_whole(vid, messages) {
+            Ok(()) => 0,
+            Err(Full) => i64::try_from(text.len()).unwrap_or(i64::MAX),
+        };
     }
     let mut left = text.len();
     for part in parts(text) {
@@ -539,14 +554,14 @@ fn target_fonthint(call: &Call<'_>) -> Result<MultiValue, Fault> {
     call.answer((sent, width, height))
 }
 
-fn delete_image(call: &Call<'_>) -> Result<MultiValue, Fault> {
+pub(super) fn delete_image(call: &Call<'_>) -> Result<MultiValue, Fault> {
     if call.number(0) == Some(Vid::WORLD) {
         return call.answer(());
     }
     let vid = call.vid(0);
     let deleted = call.core.world.borrow_mut().delete(vid);
     match deleted {
-        Ok(()) => call.core.set_handler(vid, None)?,
+        Ok(()) => call.core.forget(vid)?,
         Err(NoSuch) => return Err(missing(call)),
     }
     if let Some(place) = errors::place(call.lua) {

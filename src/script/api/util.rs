@@ -105,7 +105,7 @@ fn random_interval(call: &Call<'_>) -> Result<MultiValue, Fault> {
     call.answer(low + number as f64)
 }
 
-fn random_bytes(call: &Call<'_>) -> Result<MultiValue, Fault> {
+pub(super) fn random_bytes(call: &Call<'_>) -> Result<MultiValue, Fault> {
     let count = call.number(0).unwrap_or_default();
     if !(0.0..=MAX_RANDOM).contains(&count) {
         return Err(Fault::plain(format!(

@@ -353,11 +353,21 @@ pub(in crate::script) static KINDS: [Kind; 30] = [
             f(
                 "message",
                 "string",
-                "at most 77 bytes of text; of a message of parts, the first one, of any size and content",
+                "at most 77 bytes of text, none if they were cut inside a character; of a message of parts, the first one, of any size and content",
             ),
             MULTIPART,
             FRAME,
             f("parts", "string[]?", "all parts of a message of parts"),
+            f(
+                "text",
+                "string?",
+                "with the last status of a text, `multipart` false: the whole of it, up to 65536 bytes",
+            ),
+            f(
+                "note",
+                "string?",
+                "why there is no `text`, where there should be",
+            ),
         ],
     },
     Kind {

@@ -7,6 +7,7 @@ use super::{DATATYPES, HANDOVER, Id, NETWORK_SERVER, Status, segkind};
 use crate::ipc::Exit;
 use crate::ipc::script::{KeyStatus, Request, WindowEvent};
 use crate::script::text::masked;
+use crate::script::world::Whole;
 use crate::wire::a12::event::{
     BinaryState, Content, External, LabelHint, SegmentKind, SegmentRequest, Viewport,
 };
@@ -129,7 +130,7 @@ impl Status {
                 row.values.push(first.map_or(Value::Nil, Value::String));
                 row = row.flag(false).frame();
                 row.values.push(Value::Table(table));
-                row.done(Id::Message)
+                row.absent().absent().done(Id::Message)
             }
             Self::Data(bytes) => {
                 let mut row = row;
@@ -161,7 +162,11 @@ impl Status {
                     .number(height)
                     .done(Id::Frame)
             }
-            Self::Said { event, cookie } => external(row, event, *cookie),
+            Self::Said {
+                event,
+                cookie,
+                whole,
+            } => external(row, event, *cookie, whole),
         }
     }
 }
@@ -253,7 +258,7 @@ fn peer(row: Row<'_>, request: &Request, id: u32, parent: u32) -> Result<(Id, Ve
 
 fn said(event: &External) -> Id {
     match event {
-        External::Message(_) => Id::Message,
+        External::Message(_) | External::Fragment { .. } => Id::Message,
         External::CoreOption { .. } => Id::CoreOpt,
         External::Ident(_) => Id::Ident,
         External::Failure => Id::Failure,
@@ -275,12 +280,21 @@ fn said(event: &External) -> Id {
     }
 }
 
-fn external(row: Row<'_>, event: &External, cookie: u32) -> Result<(Id, Vec<Value>)> {
+fn external(
+    row: Row<'_>,
+    event: &External,
+    cookie: u32,
+    whole: &Whole,
+) -> Result<(Id, Vec<Value>)> {
     let id = said(event);
     match event {
         External::Message(text) => {
             let row = row.text(&text.text)?.flag(text.multipart);
-            row.frame().absent()
+            joined(row.frame().absent(), whole)?
+        }
+        External::Fragment { multipart, .. } => {
+            let row = row.text("")?.flag(*multipart);
+            joined(row.frame().absent(), whole)?
         }
         External::Alert(text) => row.text(&text.text)?.flag(text.multipart).frame(),
         External::Ident(text) => row.text(text)?.frame(),
@@ -344,6 +358,14 @@ fn external(row: Row<'_>, event: &External, cookie: u32) -> Result<(Id, Vec<Valu
         External::ClockRequest { .. } => row.number(18).frame(),
     }
     .done(id)
+}
+
+fn joined<'l>(row: Row<'l>, whole: &Whole) -> Result<Row<'l>> {
+    match whole {
+        Whole::Part => Ok(row.absent().absent()),
+        Whole::Text(text) => Ok(row.text(text)?.absent()),
+        Whole::Lost(why) => row.absent().maybe(Some(why)),
+    }
 }
 
 fn segment_request<'l>(row: Row<'l>, request: &SegmentRequest, parent: u32) -> Result<Row<'l>> {

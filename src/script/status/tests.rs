@@ -14,7 +14,8 @@ fn table(lua: &Lua, status: &Status) -> Table {
         })
         .unwrap();
     handlers.raw_set(7, handler).unwrap();
-    let functions: Vec<mlua::Function> = lua.load(shim()).call(handlers).unwrap();
+    let nobody = lua.create_table().unwrap();
+    let functions: Vec<mlua::Function> = lua.load(shim()).call((handlers, nobody)).unwrap();
     let (id, row) = status.row(lua, Value::Integer(7)).unwrap();
     let quads = KINDS[id as usize]
         .fields
@@ -35,7 +36,11 @@ fn table(lua: &Lua, status: &Status) -> Table {
 }
 
 fn said(event: External) -> Status {
-    Status::Said { event, cookie: 99 }
+    Status::Said {
+        event,
+        cookie: 99,
+        whole: Whole::Part,
+    }
 }
 
 fn all() -> Vec<Status> {

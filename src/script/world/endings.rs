@@ -10,7 +10,9 @@ use crate::script::vids::{Address, Object, Segment, Vid};
 impl World {
     /// delete_image: closes what it is and forgets it.
     pub(in crate::script) fn delete(&mut self, vid: Vid) -> Result<(), NoSuch> {
-        match self.objects.remove(&vid).ok_or(NoSuch)? {
+        let object = self.objects.remove(&vid).ok_or(NoSuch)?;
+        self.close_inbox(vid);
+        match object {
             Object::Listener(listener) => {
                 self.listeners.remove(&listener.id);
                 self.windows.remove(&listener.id);
@@ -139,6 +141,7 @@ impl World {
                 Object::Call { .. } | Object::Dead { .. } => return,
             };
             *object = Object::Dead { parent, label };
+            self.close_inbox(vid);
             self.leave_parent(vid, parent);
             self.orphan(vid);
             self.dead.push_back(vid);
@@ -146,6 +149,7 @@ impl World {
                 && let Some(oldest) = self.dead.pop_front()
             {
                 self.objects.remove(&oldest);
+                self.inboxes.remove(&oldest);
             }
         }
     }

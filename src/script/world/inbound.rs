@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, World};
+use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, Whole, World};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
@@ -403,11 +403,24 @@ impl World {
                     }
                     _ => {}
                 }
+                let whole = match &event {
+                    External::Message(text) => {
+                        segment.joined.push(text.text.as_bytes(), text.multipart)
+                    }
+                    External::Fragment { bytes, multipart } => {
+                        segment.joined.push(bytes, *multipart)
+                    }
+                    _ => Whole::Part,
+                };
                 segment.waiting += 1;
                 let cookie = segment.cookie;
                 self.queue.push_back(Queued {
                     vid,
-                    status: Status::Said { event, cookie },
+                    status: Status::Said {
+                        event,
+                        cookie,
+                        whole,
+                    },
                     cost: 1,
                 });
             }

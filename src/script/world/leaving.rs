@@ -42,6 +42,10 @@ impl World {
     /// Says what has waited to be said, and gives back what was not dispatched.
     pub(in crate::script) fn leave_behind(&mut self) {
         self.owed.clear();
+        // What tasks have not heard is as good as what no callback has.
+        for vid in self.inboxes.keys().copied().collect::<Vec<_>>() {
+            self.unattend(vid);
+        }
         let mut vids: Vec<Vid> = self.objects.keys().copied().collect();
         vids.sort();
         for &vid in &vids {

@@ -14,6 +14,8 @@ pub(super) struct Pending {
     source: Vid,
     ask: Ask,
     pub(super) accepted: Option<Vid>,
+    /// A task that has to do with it has failed.
+    failed: bool,
 }
 
 /// What is asked for.
@@ -51,6 +53,7 @@ impl World {
             source,
             ask,
             accepted: None,
+            failed: false,
         });
     }
 
@@ -105,12 +108,29 @@ impl World {
         Ok(Some((vid, cookie)))
     }
 
+    /// Whether the running callback was called with a request of this vid that is not accepted yet.
+    pub(in crate::script) fn asks(&self, vid: Vid) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.source == vid && pending.accepted.is_none())
+    }
+
+    /// What belongs to this vid has failed: a request of its own that is being decided is denied,
+    /// and so is one for which it was accepted. Says whether that is all there is to be done.
+    pub(in crate::script) fn deny(&mut self, vid: Vid) -> bool {
+        let Some(pending) = &mut self.pending else {
+            return false;
+        };
+        let (asks, accepted) = (pending.source == vid, pending.accepted == Some(vid));
+        pending.failed |= asks || accepted;
+        accepted || (asks && self.segment(vid).is_none())
+    }
+
     /// The callback of a request has returned, well or not: answers the request. Gives back what
     /// was accepted and is denied after all.
     pub(in crate::script) fn settle(&mut self, well: bool) -> Option<Vid> {
         let pending = self.pending.take()?;
         let vid = pending.accepted.filter(|vid| self.segment(*vid).is_some());
-        let accept = vid.filter(|_| well);
+        let accept = vid.filter(|_| well && !pending.failed);
         match pending.ask {
             Ask::Peer {
                 listener, session, ..
@@ -162,6 +182,7 @@ impl World {
         }
         let denied = vid.filter(|_| accept.is_none())?;
         self.objects.remove(&denied);
+        self.close_inbox(denied);
         self.leave_parent(denied, Some(pending.source));
         Some(denied)
     }

@@ -2,13 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use identity::{Name, PublicKey};
 use proptest::prelude::*;
 
 use super::*;
 use crate::ipc::link::{CREDIT, Ends};
 use crate::ipc::script::{Request, ToScript};
+use crate::ipc::{Carries, Options, Scheme};
 use crate::script::picture::Limit;
-use crate::wire::a12::event::{External, SegmentRequest, Text};
+use crate::script::status;
+use crate::script::vids::{Flags, Say};
+use crate::wire::a12::event::{External, SegmentRequest, Target, Text};
 
 /// The credit of a fresh segment.
 const FULL: u64 = CREDIT as u64;
@@ -28,6 +32,10 @@ enum Step {
     Resume(usize),
     Verbose(usize, bool),
     Limit(usize, u32),
+    /// Tasks listen to the n-th vid, wait for it or do not, and let go of it.
+    Attend(usize),
+    Demand(usize, bool),
+    Unattend(usize),
     /// Dispatch everything; callbacks accept requests, and fail, by these bits.
     Dispatch {
         accept: u64,
@@ -120,6 +128,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..20).prop_map(Step::Resume),
         2 => (0_usize..20, any::<bool>()).prop_map(|(at, on)| Step::Verbose(at, on)),
         2 => (0_usize..20, 0_u32..4).prop_map(|(at, width)| Step::Limit(at, width)),
+        2 => (0_usize..20).prop_map(Step::Attend),
+        3 => (0_usize..20, any::<bool>()).prop_map(|(at, wanted)| Step::Demand(at, wanted)),
+        1 => (0_usize..20).prop_map(Step::Unattend),
         6 => (any::<u64>(), any::<u64>(), any::<u64>())
             .prop_map(|(accept, a, b)| Step::Dispatch { accept, fail: a & b }),
     ]
@@ -320,9 +331,25 @@ proptest! {
                     world.limit(vid, Limit { width, height: 0 });
                     watched.limit.insert(vid, width);
                 },
+                Step::Attend(at) => if let Some(&vid) = watched.vids.get(at) {
+                    world.attend(vid);
+                },
+                Step::Demand(at, wanted) => if let Some(&vid) = watched.vids.get(at) {
+                    if wanted {
+                        world.demand(vid);
+                    } else {
+                        world.undemand(vid);
+                    }
+                },
+                Step::Unattend(at) => if let Some(&vid) = watched.vids.get(at) {
+                    world.unattend(vid);
+                },
                 Step::Dispatch { accept, fail } => watched.dispatch(&mut world, accept, fail),
             }
             watched.take(&mut world);
+        }
+        for vid in &watched.vids {
+            world.unattend(*vid);
         }
         watched.dispatch(&mut world, 0, 0);
         watched.take(&mut world);

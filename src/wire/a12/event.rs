@@ -23,6 +23,13 @@ use serde::{Deserialize, Serialize};
 pub enum External {
     /// Free text.
     Message(Text),
+    /// A message whose bytes are no UTF-8 by themselves: some peers cut inside characters.
+    Fragment {
+        /// 1 to 77 bytes.
+        bytes: Vec<u8>,
+        /// More follows.
+        multipart: bool,
+    },
     /// One of the source's options.
     CoreOption {
         /// Option number.

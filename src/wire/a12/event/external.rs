@@ -11,7 +11,13 @@ type Writer = codec::Writer<{ Record::SIZE }>;
 /// between a display and its own network process.
 pub(super) fn parse(r: &Reader<'_>) -> Option<External> {
     Some(match r.u32::<0>() {
-        MESSAGE => External::Message(message(r)),
+        MESSAGE => match std::str::from_utf8(r.terminated::<16, 78>()) {
+            Ok(_) => External::Message(message(r)),
+            Err(_) => External::Fragment {
+                bytes: r.terminated::<16, 78>().to_vec(),
+                multipart: r.bool::<94>(),
+            },
+        },
         COREOPT => External::CoreOption {
             index: r.u8::<16>(),
             kind: r.u8::<17>(),
@@ -136,6 +142,10 @@ pub(super) fn encode(event: &External, w: &mut Writer) {
             .u32::<0>(MESSAGE)
             .text::<16, 78>(&text.text)
             .bool::<94>(text.multipart),
+        External::Fragment { bytes, multipart } => w
+            .u32::<0>(MESSAGE)
+            .terminated::<16, 78>(bytes)
+            .bool::<94>(*multipart),
         External::CoreOption { index, kind, text } => w
             .u32::<0>(COREOPT)
             .u8::<16>(*index)

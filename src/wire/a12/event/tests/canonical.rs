@@ -132,6 +132,10 @@ impl Layout {
                 }
             }
         }
+        if kind == "message" {
+            // Characters may be cut: what has come is kept.
+            keep(record, out, 16, 78, "bytes");
+        }
         if kind == "viewport" {
             self.groups["external"]["frame_id"].keep("frame_id", record, out);
         }
@@ -235,6 +239,11 @@ fn keep(record: &Bytes, out: &mut Bytes, at: usize, size: usize, kind: &str) {
             if std::str::from_utf8(text).is_ok() {
                 to[..text.len()].copy_from_slice(text);
             }
+        }
+        "bytes" => {
+            let end = from.iter().position(|&byte| byte == 0).unwrap_or(size);
+            let text = &from[..end.min(size - 1)];
+            to[..text.len()].copy_from_slice(text);
         }
         "flag" => to[0] = (from[0] != 0).into(),
         "f32" if !f32::from_le_bytes(from.try_into().unwrap()).is_finite() => {}
