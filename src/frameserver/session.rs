@@ -3,6 +3,7 @@
 //!
 //! No sockets and no clock, so that it can be tested by itself.
 
+mod adoption;
 mod dialects;
 mod program;
 mod segment;
@@ -18,7 +19,7 @@ use super::link::{Epoch, Outbox};
 use super::machine::{Command, Event};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, ToScript, Weight};
 use crate::ipc::{Carries, SegmentId, SessionId};
-use crate::wire::a12::event::{External, SegmentKind, Target};
+use crate::wire::a12::event::{SegmentKind, Target};
 use crate::wire::zmtp;
 
 /// How many of the script's messages may wait in all: what its credit comes to on all channels,
@@ -491,107 +492,6 @@ impl Session {
         }
     }
 
-    /// A new script has to learn what lives, but for what the old one did not want it to have.
-    fn adopted_by(&mut self, epoch: Epoch, script: &Outbox) {
-        let whole = self.epoch.is_some_and(|old| script.succeeds(old));
-        self.epoch = Some(epoch);
-        self.marks.clear();
-        let returned = std::mem::take(&mut self.returned);
-        if whole {
-            self.begun = None;
-            // The script hears of what is there from what Adopt says.
-            let news = |message: &ToScript| {
-                !matches!(
-                    message,
-                    ToScript::Event {
-                        event: External::Register { .. },
-                        ..
-                    }
-                )
-            };
-            self.backlog.retain(news);
-            for message in returned.into_iter().rev() {
-                self.backlog.push_front(message);
-            }
-        } else {
-            self.since = Some(epoch);
-            self.assembly = Assembly::default();
-        }
-        let blocked: Vec<u8> = self
-            .segments
-            .iter()
-            .filter_map(|(&channel, known)| known.block_adopt.then_some(channel))
-            .collect();
-        let passes_on = |channel| !blocked.contains(&PRIMARY) && !blocked.contains(&channel);
-        for known in self.segments.values_mut() {
-            known.changes_hands();
-        }
-        for (&channel, known) in &self.segments {
-            if !passes_on(channel) {
-                continue;
-            }
-            script.push(self.announcement(channel, known));
-            if let Some(picture) = known.picture {
-                script.push(picture.resized(self.segment(channel)));
-            }
-            if channel == PRIMARY && self.program.is_some() {
-                script.push(ToScript::Served {
-                    segment: self.segment(channel),
-                });
-            }
-        }
-        let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
-        if let Some(failed) = self.finished
-            && self.program.is_none()
-            && passes_on(PRIMARY)
-            && !self.backlog.iter().any(is_end)
-        {
-            let segment = SegmentId {
-                session: self.id,
-                channel: PRIMARY,
-            };
-            script.push(ToScript::Finished { segment, failed });
-        }
-        // The rest concerns the old script's wishes or what Adopt has said. A message of which the
-        // old script has had the beginning is lost with it.
-        let mut cut = self.begun.take().is_some();
-        self.backlog.retain(|message| match message {
-            ToScript::Event { segment, .. }
-            | ToScript::Finished { segment, .. }
-            | ToScript::Exited { segment, .. } => passes_on(segment.channel),
-            ToScript::Frame { segment, .. } | ToScript::Unsent { segment } => {
-                whole && passes_on(segment.channel)
-            }
-            ToScript::Terminated { .. } => self.stage == Stage::Over,
-            ToScript::Piece { segment, ends, .. } => {
-                let kept = !cut;
-                cut &= *ends != Ends::Message;
-                kept && passes_on(segment.channel)
-            }
-            _ => false,
-        });
-        // A replier's client would wait for ever, and so would its next requests.
-        let waits = |message: &ToScript| matches!(message, ToScript::Piece { .. });
-        self.abandoned = matches!(
-            self.carries,
-            Carries::Messages {
-                socket: zmtp::SocketType::Rep,
-                ..
-            }
-        ) && self.program.is_none()
-            && !self.backlog.iter().any(waits)
-            // Its answer is on its way.
-            && !(whole && self.waiting.iter().any(|it| matches!(it.1, FromScript::Piece { .. })));
-        // Before what the old script still wanted, and the primary one first.
-        for &channel in blocked.iter().rev() {
-            let close = FromScript::Close {
-                segment: self.segment(channel),
-                last_words: String::new(),
-            };
-            self.waiting.push_front((epoch, close));
-        }
-    }
-
     /// The connection is over: nothing follows but the rest of the backlog and the end of every
     /// segment. Whether the script is to hear of it at all.
     pub(super) fn end(&mut self, script: &Outbox) -> bool {
@@ -622,20 +522,6 @@ impl Session {
         }
         self.forward(script);
         !self.backlog.is_empty()
-    }
-
-    /// What tells a script of a segment that lives.
-    fn announcement(&self, channel: u8, known: &Segment) -> ToScript {
-        let plain = self.carries != Carries::Events;
-        ToScript::Adopt {
-            segment: self.segment(channel),
-            kind: known.kind,
-            title: known.title.clone(),
-            guid: known.guid,
-            carries: self.carries,
-            registered: known.registered || plain,
-            active: known.active || plain,
-        }
     }
 
     fn segment(&self, channel: u8) -> SegmentId {

@@ -1,15 +1,20 @@
 //! Which frameservers run.
 
+mod front;
+
+use front::Failures;
+pub(super) use front::Front;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use identity::{Name, Reference};
+use identity::Reference;
 use keystore::Farewell;
 use tokio::time::Instant;
 
-use super::admit::{Table, Use};
+use super::admit::Table;
 use super::child::{Child, Did, how};
 use super::interface::{self, BindFailure, Bound, Interface};
 use super::refusals::Refusals;
@@ -19,62 +24,11 @@ use super::windows::Required;
 use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
 use crate::ipc::Denied;
-use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, Speaks, ToFrameserver};
-use crate::ipc::script::{ToScript, Wanted, WindowStatus};
-use crate::ipc::{
-    Carries, ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, link, script,
-};
-use crate::wire::a12::{Role, SecretId, StageKeys};
+use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
+use crate::ipc::script::ToScript;
+use crate::ipc::{ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, link, script};
+use crate::wire::a12::StageKeys;
 use crate::wire::{Refusal, Violation};
-
-/// A frameserver, the listener that it serves, and the sessions that it brought.
-#[derive(Debug)]
-pub(super) struct Front {
-    pub(super) script: ScriptId,
-    /// What it speaks.
-    pub(super) scheme: Scheme,
-    /// What its script wants of that.
-    pub(super) options: Options,
-    /// `None`: it does not listen any more.
-    pub(super) listener: Option<ListenerId>,
-    pub(super) name: Name,
-    /// The interface and port, as its script asked for them.
-    pub(super) asked_for: (String, u16),
-    pub(super) addresses: Vec<SocketAddr>,
-    /// What its sandbox denies.
-    pub(super) sandbox: Vec<Denied>,
-    /// The secret that everybody has to know; `None` while it is being replaced: nobody gets in.
-    pub(super) required: Option<Required>,
-    /// What the secrets are good for that it has been told.
-    pub(super) uses: BTreeMap<SecretId, Use>,
-    /// The script has named a required secret since its process was started.
-    pub(super) named_required: bool,
-    /// The same for a window of its own.
-    pub(super) named_window: bool,
-    /// A secret that the script wants is being seen to; and those that are next, one beside the
-    /// required one and one to be required.
-    pub(super) wishing: bool,
-    pub(super) wishes: [Option<Wanted>; 2],
-    /// Windows that the script has asked for, and that have not been seen to.
-    pub(super) asked: usize,
-    /// The windows of the name, as the script was told.
-    pub(super) listed: Vec<WindowStatus>,
-    /// Sessions that wait for the script's decision.
-    pub(super) undecided: usize,
-    /// What it listens on. The host's own descriptors: shut down, they take nobody in any more,
-    /// and the address is free, whatever the frameserver does.
-    sockets: Vec<Bound>,
-    /// The sockets are somebody else's, who goes on with them: they are not shut down.
-    handed: bool,
-    child: Option<Child<ToFrameserver>>,
-    /// The admissions of its peers.
-    pub(super) table: Table,
-    /// The script's end of the data link, until the frameserver is ready.
-    link: Option<OwnedFd>,
-    failures: Failures,
-    pub(super) refusals: Refusals,
-    pub(super) strangers: Seen,
-}
 
 /// Where a listener listens.
 #[derive(Debug)]
@@ -83,123 +37,6 @@ pub(super) struct Place {
     sockets: Vec<Bound>,
     handed: bool,
     addresses: Vec<SocketAddr>,
-}
-
-/// Keeps a listener's failures from drowning its script.
-#[derive(Debug, Default)]
-struct Failures {
-    last: Option<Instant>,
-    suppressed: u32,
-}
-
-impl Front {
-    pub(super) fn tell(&mut self, message: ToFrameserver) {
-        self.tell_with(message, Vec::new());
-    }
-
-    pub(super) fn tell_with(&mut self, message: ToFrameserver, descriptors: Vec<OwnedFd>) {
-        if let Some(child) = &mut self.child {
-            child.tell_with(message, descriptors);
-        }
-    }
-
-    /// Where datagrams are spoken, a socket for one client alone: what is for it lies apart from what
-    /// strangers send, and it stays when the listener goes.
-    pub(super) fn socket_for(&self, client: SocketAddr) -> std::io::Result<Option<OwnedFd>> {
-        match (self.scheme, self.sockets.first()) {
-            (Scheme::CurveCp, Some(socket)) => interface::connected(socket, client).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether unknown keys come in, too.
-    pub(super) fn takes_anonymous(&self) -> bool {
-        self.scheme == Scheme::CurveCp && self.options.curvecp().anonymous
-    }
-
-    /// What its process is to speak, with these secrets if it has such.
-    fn speaks(&self, secrets: Vec<Candidate>) -> Speaks {
-        match self.scheme {
-            Scheme::A12 => Speaks::A12 {
-                role: Role::Sink,
-                secrets,
-            },
-            Scheme::CurveCp => {
-                let options = self.options.curvecp();
-                Speaks::CurveCp {
-                    extension: options.extension,
-                    idle: options.idle,
-                }
-            }
-            Scheme::Zmtp => {
-                let options = self.options.zmtp();
-                Speaks::Zmtp {
-                    socket: Box::new(options.socket.clone()),
-                    keyless: options.keyless,
-                    high_water: options.high_water,
-                }
-            }
-        }
-    }
-
-    /// What goes over the segments of its peers.
-    pub(super) fn carries(&self) -> Carries {
-        match self.scheme {
-            Scheme::A12 => Carries::Events,
-            Scheme::Zmtp => self.options.zmtp().carries(),
-            Scheme::CurveCp => Carries::Stream { writable: true },
-        }
-    }
-
-    /// Its process has been started.
-    pub(super) fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// One whose process a test plays, and that has been told to listen.
-    #[cfg(test)]
-    pub(super) fn played(
-        script: ScriptId,
-        listener: ListenerId,
-        name: Name,
-        required: Required,
-        child: Child<ToFrameserver>,
-        unproved: crate::ipc::Unproved,
-    ) -> Self {
-        let (link, _) = Socket::<(), ()>::pair().unwrap();
-        Self {
-            script,
-            scheme: Scheme::A12,
-            options: Options::Usual,
-            listener: Some(listener),
-            name,
-            asked_for: (String::new(), 0),
-            addresses: Vec::new(),
-            sandbox: Vec::new(),
-            required: Some(required),
-            uses: BTreeMap::new(),
-            named_required: false,
-            named_window: false,
-            wishing: false,
-            asked: 0,
-            listed: Vec::new(),
-            wishes: [None, None],
-            undecided: 0,
-            sockets: Vec::new(),
-            handed: false,
-            child: Some(child),
-            table: Table::new(Scheme::A12, unproved.full()),
-            link: Some(link.into_fd()),
-            failures: Failures::default(),
-            refusals: Refusals::default(),
-            strangers: Seen::default(),
-        }
-    }
-
-    /// It has locked itself down and accepts connections.
-    pub(super) fn is_ready(&self) -> bool {
-        self.child.is_some() && self.link.is_none()
-    }
 }
 
 impl Host {

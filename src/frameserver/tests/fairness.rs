@@ -168,7 +168,11 @@ async fn exhaust(rig: &mut Rig, stuck: SegmentId, quick: &mut Client, segment: S
 #[test]
 fn i10_a_client_that_does_not_read_can_be_ended() {
     run(async {
-        let mut rig = Rig::new().await;
+        let mut rig = Rig::with(Setup {
+            send_buffer: Some(4096),
+            ..Setup::default()
+        })
+        .await;
         let mut slow = Client::narrow(rig.address).await;
         let session = rig.prove(&mut slow).await;
         let parent = rig.accept(session).await;
