@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -27,6 +27,8 @@ const FROM: i32 = 9;
 const LONGEST: u8 = 68;
 /// As much waits for a handler that does not read, in bytes; what comes then is lost.
 const QUEUE: usize = 131_072;
+/// As many messages, of any length, are no more than a pipe takes whole or not at all (`PIPE_BUF`).
+const TOGETHER: usize = 3;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 65_536;
 /// How long a handler may take to end when it is asked to.
@@ -163,8 +165,8 @@ pub(super) struct Handler {
 pub(super) struct Closed;
 
 impl Handler {
-    /// Gives it a message, of 16 to 1088 bytes in steps of 16. It is lost if the handler does not
-    /// keep up, as on the network.
+    /// Gives it a message, of 16 to 1088 bytes in steps of 16, once this is [`flush`](Self::flush)ed
+    /// or waited for. It is lost if the handler does not keep up, as on the network.
     pub(super) fn give(&mut self, message: &[u8]) {
         let units = message.len() / 16;
         let Ok(length @ 1..=LONGEST) = u8::try_from(units) else {
@@ -177,14 +179,18 @@ impl Handler {
         record.push(length);
         record.extend_from_slice(message);
         self.queue.push_back(record);
-        self.flush();
     }
 
     /// Passes on what the pipe takes. So little is taken whole or not at all.
-    fn flush(&mut self) {
-        while let (Some(to), Some(record)) = (&self.to, self.queue.front()) {
-            match to.try_write(record) {
-                Ok(_) => drop(self.queue.pop_front()),
+    pub(super) fn flush(&mut self) {
+        while let (Some(to), false) = (&self.to, self.queue.is_empty()) {
+            let records = self.queue.iter().take(TOGETHER);
+            let records: Vec<_> = records.map(|record| IoSlice::new(record)).collect();
+            match to.try_write_vectored(&records) {
+                Ok(_) => {
+                    let written = records.len();
+                    self.queue.drain(..written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It does not want to hear anything, and may have something to say.
                 Err(_) => {

@@ -240,6 +240,7 @@ impl Service {
         for message in &accepted.messages {
             handler.give(message);
         }
+        handler.flush();
         let (packets, inbox) = mpsc::channel(WAITING);
         self.clients.insert(client, packets);
         let with = self.client.clone();
@@ -317,17 +318,20 @@ impl Client {
         let mut heard = tokio::time::Instant::now();
         let silence = sleep(self.idle);
         tokio::pin!(silence);
-        let mut out = Vec::new();
+        let (mut packets, mut out) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
-                packet = inbox.recv() => {
-                    let Some((from, mut packet)) = packet else {
+                count = inbox.recv_many(&mut packets, TURN) => {
+                    if count == 0 {
                         return Over::Ending;
-                    };
-                    if let Some(message) = tunnel.open(from, &mut packet) {
-                        heard = tokio::time::Instant::now();
-                        handler.give(message);
                     }
+                    for (from, mut packet) in packets.drain(..) {
+                        if let Some(message) = tunnel.open(from, &mut packet) {
+                            heard = tokio::time::Instant::now();
+                            handler.give(message);
+                        }
+                    }
+                    handler.flush();
                 }
                 ready = handler.ready() => {
                     if ready == Err(Closed) {
