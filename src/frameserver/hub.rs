@@ -26,7 +26,7 @@ use super::pipes::Pipes;
 use super::session;
 use super::tally::Tally;
 use crate::ipc::frameserver::{Ended, FromFrameserver, Listen, ToFrameserver};
-use crate::ipc::link::FromScript;
+use crate::ipc::link::{FromScript, ToScript};
 use crate::ipc::{AsyncSocket, ConnectionId, Received, RecvError, SessionId};
 use crate::wire::Answer;
 
@@ -466,7 +466,11 @@ impl Hub {
                     script.release();
                     self.linked();
                 }
-                FromScript::Done => script.complete(),
+                FromScript::Done => {
+                    script.complete();
+                    // It may go now: nothing of it is unread.
+                    script.push(ToScript::Held);
+                }
                 message => {
                     if let Some(about) = session::about(&message) {
                         self.tell(about.session, ToPeer::Script(epoch, Box::new(message)));

@@ -33,8 +33,8 @@ pub(super) struct Outbox {
     held: Cell<bool>,
     /// The script has handed over all that it had, for the next one.
     complete: Cell<bool>,
-    /// The script has all that the one before it had not dealt with.
-    heir: Cell<bool>,
+    /// Since this epoch each script has had all that the one before it had not dealt with.
+    chain: Cell<u64>,
     filled: Notify,
     drained: Notify,
     /// There is room for those who have found it full.
@@ -111,17 +111,20 @@ impl Outbox {
         self.complete.get()
     }
 
-    /// The script process has all that the one of this time had not dealt with.
+    /// The script process has all that the one of this time had not dealt with; there may have been
+    /// others in between.
     pub(super) fn succeeds(&self, Epoch(old): Epoch) -> bool {
-        self.up.get() && self.heir.get() && old + 1 == self.epoch.get()
+        self.up.get() && (self.chain.get()..self.epoch.get()).contains(&old)
     }
 
     /// Another script process has taken over.
     pub(super) fn begin(&self) {
         self.queue.borrow_mut().clear();
-        self.heir.set(self.complete.take());
         self.held.set(false);
         self.epoch.set(self.epoch.get() + 1);
+        if !self.complete.take() {
+            self.chain.set(self.epoch.get());
+        }
         self.up.set(true);
     }
 

@@ -303,7 +303,8 @@ pub enum ToScript {
         /// It has been told to begin.
         active: bool,
     },
-    /// To [`FromScript::Hold`]: nothing that the clients do follows.
+    /// To [`FromScript::Hold`]: nothing that the clients do follows. To [`FromScript::Done`]: all of
+    /// it has been read.
     Held,
     /// To a new script process, after [`Adopt`](Self::Adopt): a program talks with this client.
     Served {

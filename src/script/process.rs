@@ -145,6 +145,9 @@ enum Phase {
     },
     /// It has stopped.
     Yielded,
+    /// It has handed over all there was. Frameservers have yet to say that they have read it: what is
+    /// unread when it ends may be lost.
+    Leaving { awaited: BTreeSet<ListenerId> },
 }
 
 impl Process {
@@ -177,6 +180,10 @@ impl Process {
                     let number = *number;
                     self.yields(number);
                 }
+                Phase::Leaving { awaited } if awaited.is_empty() => {
+                    self.phase = Phase::Yielded;
+                    self.host.queue.push_back(FromScript::Left);
+                }
                 _ => {}
             }
             self.send()?;
@@ -197,8 +204,9 @@ impl Process {
     fn send(&mut self) -> io::Result<()> {
         self.queue_outbox();
         self.host.flush()?;
+        let leaving = matches!(self.phase, Phase::Leaving { .. });
         for link in self.links.values_mut() {
-            if link.flush().is_err() || link.queue.len() > MAX_UNREAD {
+            if link.flush().is_err() || (link.queue.len() > MAX_UNREAD && !leaving) {
                 link.closed = true;
             }
         }
@@ -229,7 +237,7 @@ impl Process {
         let now = Instant::now();
         let wake = self.engine.wake(now);
         let at_once = match &self.phase {
-            Phase::Yielding { awaited, .. } => awaited.is_empty(),
+            Phase::Yielding { awaited, .. } | Phase::Leaving { awaited } => awaited.is_empty(),
             _ => self.links.values().any(|link| link.closed),
         };
         let wait = if at_once {
@@ -261,7 +269,7 @@ impl Process {
                     self.engine.link_closed(*listener);
                 }
             }
-            match self.phase_said(message)? {
+            match self.phase_said(message) {
                 Some(message) => self.engine.host(message),
                 None => continue,
             }
@@ -273,7 +281,10 @@ impl Process {
                     Ok(Some((batch, _))) => {
                         for message in batch {
                             match (&message, &mut self.phase) {
-                                (link::ToScript::Held, Phase::Yielding { awaited, .. }) => {
+                                (
+                                    link::ToScript::Held,
+                                    Phase::Yielding { awaited, .. } | Phase::Leaving { awaited },
+                                ) => {
                                     awaited.remove(listener);
                                 }
                                 _ => self.engine.link(*listener, message),
@@ -292,7 +303,7 @@ impl Process {
         for listener in closed {
             self.links.remove(&listener);
             self.engine.link_closed(listener);
-            if let Phase::Yielding { awaited, .. } = &mut self.phase {
+            if let Phase::Yielding { awaited, .. } | Phase::Leaving { awaited } = &mut self.phase {
                 awaited.remove(&listener);
             }
         }
@@ -300,7 +311,7 @@ impl Process {
     }
 
     /// Does what the host says of who is the one; the rest is for the engine.
-    fn phase_said(&mut self, message: ToScript) -> io::Result<Option<ToScript>> {
+    fn phase_said(&mut self, message: ToScript) -> Option<ToScript> {
         match message {
             ToScript::Yield(number) => {
                 for link in self.links.values_mut() {
@@ -319,10 +330,10 @@ impl Process {
                 self.engine.begin(Instant::now());
                 self.phase = Phase::Running;
             }
-            ToScript::Leave => self.leave()?,
-            other => return Ok(Some(other)),
+            ToScript::Leave => self.leave(),
+            other => return Some(other),
         }
-        Ok(None)
+        None
     }
 
     /// Stops, and tells the host what there is for the next process.
@@ -355,15 +366,14 @@ impl Process {
     }
 
     /// Hands everything over to the next process, and waits for the end.
-    fn leave(&mut self) -> io::Result<()> {
+    fn leave(&mut self) {
         self.engine.leave_behind();
         self.queue_outbox();
         for link in self.links.values_mut() {
             link.queue.push_back(vec![link::FromScript::Done]);
         }
-        self.flush_for(GOODBYE);
-        self.host.queue.push_back(FromScript::Left);
-        self.host.flush()
+        let awaited = self.links.keys().copied().collect();
+        self.phase = Phase::Leaving { awaited };
     }
 
     /// Sends the last words, for a while.

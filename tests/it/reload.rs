@@ -19,7 +19,10 @@ state.seen = state.seen or 0
 function client(source, status)
     if status.kind == "message" then
         state.seen = state.seen + 1
-        message_target(source, status.message .. " by " .. VERSION)
+        -- A client that does not keep up is not sent everything, as at any other time.
+        if message_target(source, status.message .. " by " .. VERSION) ~= 0 then
+            print("unsent", status.message)
+        end
     end
 end
 function echo()
@@ -98,7 +101,7 @@ fn a_program_that_cannot_take_over_leaves_the_old_one_alone() {
     let elsewhere = version(2).replace("function echo()", &second);
     for (program, told) in [
         ("local x = = 1", "echo.lua:1: unexpected symbol"),
-        (&fails[..], "echo.lua:11: on purpose"),
+        (&fails[..], "echo.lua:14: on purpose"),
         (&loops[..], "ran for more than"),
         (&hook[..], "no thanks"),
         (&ends[..], "ends while it is loaded"),
@@ -106,7 +109,7 @@ fn a_program_that_cannot_take_over_leaves_the_old_one_alone() {
     ] {
         write(&host, "echo", program);
         let said = host.fails(["reload"]);
-        assert!(said.contains(told), "{said}");
+        assert!(said.contains(told), "{told}: {said}");
         assert!(said.contains("the old program goes on"), "{said}");
         says(&mut anna, "still", "still by 1");
     }
@@ -234,7 +237,7 @@ fn a_required_secret_and_its_window_live_on() {
     says(&mut host.client(ANNA).connect(), "open", "open by 3");
 }
 
-/// Says numbered words in bursts to all while it is loaded again so many times: each is answered
+/// Says numbered words in bursts to all while it is loaded again so many times: each is dispatched
 /// once, in order.
 fn under_load(clients: usize, reloads: u32) {
     const BURST: u32 = 20;
@@ -263,8 +266,9 @@ fn under_load(clients: usize, reloads: u32) {
         let done: Value = serde_json::from_slice(&done.stdout).unwrap();
         assert_eq!(done[0]["sessions"], clients.len(), "{done}");
     }
+    let (count, mut heard) = (clients.len(), 0);
     for mut client in clients {
-        client.expect(&format!("{} by", said - 1));
+        says(&mut client, "out", "out by");
         client.close_input();
         let ended = client.wait();
         assert_eq!(ended.code, 0, "{}", ended.text());
@@ -275,15 +279,16 @@ fn under_load(clients: usize, reloads: u32) {
         let answers: Vec<(String, u32)> = answers
             .map(|(n, by)| (n.trim().to_owned(), by.trim().parse().unwrap()))
             .collect();
-        let wanted: Vec<String> = std::iter::once("in".to_owned())
-            .chain((0..said).map(|n| n.to_string()))
-            .collect();
-        let numbers: Vec<&String> = answers.iter().map(|(n, _)| n).collect();
-        assert_eq!(numbers, wanted.iter().collect::<Vec<_>>());
+        let numbers: Vec<u32> = answers.iter().filter_map(|(n, _)| n.parse().ok()).collect();
+        heard += numbers.len();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         assert!(answers.is_sorted_by_key(|(_, by)| *by), "{answers:?}");
     }
-    assert_eq!(host.keys().len(), 1);
-    host.stop();
+    let ended = host.process.terminate();
+    assert_eq!(ended.code, 0, "{}", ended.text());
+    let unsent = ended.lines.iter().filter(|line| line.contains("unsent"));
+    // Each was heard by one program, once.
+    assert_eq!(heard + unsent.count(), count * said as usize);
 }
 
 #[test]
@@ -298,34 +303,33 @@ fn nobody_is_lost_and_nothing_is_said_twice_in_200_reloads_with_50_clients() {
     under_load(50, 200);
 }
 
-/// Old ones may be killed three times in ten seconds; new ones as often as one likes.
+/// Three times for each host: so many deaths in ten seconds are borne.
 #[test]
 fn whichever_process_is_killed_something_goes_on_running() {
-    let mut host = Moonport::new().script("echo", ECHO).start();
-    host.key_accept("echo", ANNA);
-    let mut anna = host.client(ANNA).connect();
-    says(&mut anna, "in", "in by 1");
     let mut random = 0x9e37_79b9_u32;
-    for round in 2..12 {
-        write(&host, "echo", &version(round));
-        let old = host.child("moonport-script");
-        let mut reload: Command = moonport(&host.place().state(), ["reload"]);
-        let reload = std::thread::spawn(move || reload.output().unwrap());
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(Duration::from_micros(u64::from(random % 60_000)));
-        let scripts = host.children("moonport-script");
-        let killed = match round % 4 {
-            0 => scripts.into_iter().find(|pid| *pid == old),
-            _ => scripts.into_iter().find(|pid| *pid != old),
-        };
-        if let Some(pid) = killed {
-            let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::KILL);
+    for _ in 0..4 {
+        let mut host = Moonport::new().script("echo", ECHO).start();
+        host.key_accept("echo", ANNA);
+        let mut anna = host.client(ANNA).connect();
+        says(&mut anna, "in", "in by 1");
+        for round in 2..5 {
+            write(&host, "echo", &version(round));
+            let old = host.child("moonport-script");
+            let mut reload: Command = moonport(&host.place().state(), ["reload"]);
+            let reload = std::thread::spawn(move || reload.output().unwrap());
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let soon = u64::from(random >> 16) % 60_000;
+            std::thread::sleep(Duration::from_micros(soon));
+            let wanted = |pid: &u32| (*pid == old) == (random >> 8).is_multiple_of(2);
+            if let Some(pid) = host.children("moonport-script").into_iter().find(wanted) {
+                let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+                // It may have ended by itself.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            drop(reload.join().unwrap());
+            host.await_listeners(1);
+            says(&mut anna, "still", "still by");
         }
-        drop(reload.join().unwrap());
-        host.await_listeners(1);
-        says(&mut anna, "still", "still by");
+        host.stop();
     }
-    host.stop();
 }

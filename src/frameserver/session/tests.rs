@@ -620,3 +620,18 @@ fn i7_what_a_script_gives_back_is_bounded() {
     let taken = (0..10_000).take_while(|_| session.said(epoch, back()).is_ok());
     assert!(taken.count() < 1000);
 }
+
+#[test]
+fn a_script_that_hands_over_before_a_session_has_seen_it_does_not_break_the_chain() {
+    let script = Outbox::default();
+    let mut session = handed_over(&script, &["one"]);
+    script.begin();
+    session.linked(script.epoch());
+    script.hold();
+    script.complete();
+    script.begin();
+    session.linked(script.epoch());
+    session.event(says("two"));
+    session.forward(&script);
+    assert_eq!(words(&script.take()), ["one", "two"]);
+}
