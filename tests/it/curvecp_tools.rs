@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::curveclient::{EXTENSION, NAME, reference};
 use crate::curvecp::Lossy;
 use crate::curvecpserver::Place;
+use crate::host::Moonport;
 use crate::process::{Ended, Process};
 
 /// Ours with ours, and each with the reference's: client, server.
@@ -115,6 +116,74 @@ fn twenty_megabytes_are_sent_fast_to_who_reads_them() {
     }
 }
 
+/// Sends twenty million bytes to each who comes: numbers, a line each.
+const NUMBERS: &str = r#"
+moonport.listen({
+    name = "numbers", interface = "curvecp://" .. ADDRESS, port = PORT, options = { anonymous = true },
+}, function(listener, status)
+    if status.kind ~= "segment_request" then return end
+    local next, rest = 0, ""
+    local function push(source)
+        while next < 2500000 or rest ~= "" do
+            if rest == "" then
+                local lines = {}
+                for i = 1, 5000 do lines[i] = ("%07d\n"):format(next + i - 1) end
+                next, rest = next + 5000, table.concat(lines)
+            end
+            local taken = moonport.write(source, rest)
+            if not taken then return end
+            rest = rest:sub(taken + 1)
+        end
+        if next then moonport.finish(source) end
+        next = nil
+    end
+    accept_target(function(source, status)
+        if next and (status.kind == "eof" or status.kind == "drain") then
+            push(source)
+        end
+    end)
+end)
+"#;
+
+#[test]
+fn twenty_megabytes_of_a_script_come_whole() {
+    let host = Moonport::new().script("numbers", NUMBERS).start();
+    let key = data_encoding::BASE64.decode(host.place().host_key().as_bytes());
+    let key = data_encoding::HEXLOWER.encode(&key.unwrap());
+    let mut connect = Command::new(env!("CARGO_BIN_EXE_moonport"));
+    connect.args(["connect", "--anonymous"]);
+    connect.arg(format!("curvecp://{key}@{}/numbers", host.place().at()));
+    let down = connect.stdin(Stdio::null()).output().unwrap();
+    assert!(down.status.success(), "{}", down.stdout.len());
+    let numbers: String = (0..2_500_000).map(|i| format!("{i:07}\n")).collect();
+    assert_eq!(down.stdout.len(), numbers.len());
+    assert!(blake3::hash(&down.stdout) == blake3::hash(numbers.as_bytes()));
+    host.stop();
+}
+
+#[test]
+fn megabytes_of_the_references_sender_come_whole_from_either_server() {
+    if !reference() {
+        return;
+    }
+    let place = Place::new();
+    // Its sender takes as long for them as it wants, on a busy machine ten seconds and more.
+    let big = place.big(3_000_000);
+    let mut running = Vec::new();
+    for server in [false, true] {
+        let (kept, at) = place.serve_by(server, &["curvecpmessage", "cat", "big"]);
+        let output = fs::File::create(place.path(&format!("down{server}"))).unwrap();
+        let mut connect = place.connect(at);
+        let child = connect.stdin(Stdio::null()).stdout(output).spawn().unwrap();
+        running.push((kept, child, server));
+    }
+    for (_kept, mut child, server) in running {
+        assert!(child.wait().unwrap().success());
+        let came = fs::read(place.path(&format!("down{server}"))).unwrap();
+        assert!(blake3::hash(&came) == blake3::hash(&big), "{}", came.len());
+    }
+}
+
 #[test]
 fn an_application_that_echoes_more_than_fits_is_not_run_into_a_stop() {
     if !reference() {
@@ -182,6 +251,27 @@ fn the_end_of_a_stream_is_seen_at_the_other_side_however_it_ends() {
     let folder = fs::File::open(place.path("")).unwrap();
     let ended = place.connect(at).stdin(folder).output().unwrap();
     assert_eq!(ended.stdout, b"y\n", "{ended:?}");
+}
+
+#[test]
+fn an_application_that_fails_at_the_server_ends_its_stream_and_that_is_all_a_client_sees() {
+    if !reference() {
+        return;
+    }
+    let place = Place::new();
+    for failure in ["echo x; exit 1", "echo x; kill -9 $$"] {
+        for server in [true, false] {
+            let program = ["curvecpmessage", "sh", "-c", failure];
+            let (_server, at) = place.serve_by(server, &program);
+            for ours in [true, false] {
+                let ended = shell(&place, ours, &[], at, "exec 7>&-; cat <&6").wait();
+                assert_eq!(well(&ended).text(), "x", "{failure} {server} {ours}");
+            }
+            let ended = place.connect(at).stdin(Stdio::null()).output().unwrap();
+            assert!(ended.status.success(), "{failure} {server} {ended:?}");
+            assert_eq!(ended.stdout, b"x\n");
+        }
+    }
 }
 
 #[test]

@@ -187,6 +187,40 @@ fn a_program_that_breaks_the_format_loses_its_connection_alone() {
 }
 
 #[test]
+fn a_program_that_fails_gives_its_place_to_the_next_client() {
+    let place = Place::new();
+    let say = READY[2].split(';').next().unwrap();
+    for failure in ["exit 1", "kill -9 $$"] {
+        let script = format!("{say}; {failure}");
+        let (mut server, at) = place.serve(&["-c", "1"], &["sh", "-c", &script]);
+        for own in [7, 8] {
+            let (_, answer) = Raw::new(at, own).enter();
+            assert_eq!(answer, b"ready-0123456789");
+            server.expect("the program is done");
+        }
+        assert_eq!(server.terminate().code, 0);
+    }
+}
+
+#[test]
+fn a_server_whose_descriptors_8_and_9_are_taken_serves_all_the_same() {
+    let place = Place::new();
+    for taken in ["exec 8</dev/null;", "exec 9</dev/null;", ""] {
+        // What it is started with is not what its programs get.
+        let words = [NAME, "key", "127.0.0.1", "0", EXTENSION].join(" ");
+        let serve = format!("{taken} exec \"$0\" curvecpserver -v {words} \"$@\"");
+        let mut command = Command::new("sh");
+        command.current_dir(place.path("")).args(["-c", &serve]);
+        let mut server = Process::start(command.arg(env!("CARGO_BIN_EXE_moonport")).args(READY));
+        let line = server.expect("serving on");
+        let at = line.rsplit(' ').next().unwrap().parse().unwrap();
+        for own in [7, 8] {
+            assert_eq!(Raw::new(at, own).enter().1, b"ready-0123456789");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_is_gone_takes_its_program_with_it() {
     let place = Place::new();
     let (mut server, at) = place.serve(&["--idle", "1s"], &READY);

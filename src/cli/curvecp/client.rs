@@ -223,6 +223,7 @@ impl Link {
                             handler.give(message);
                         }
                     }
+                    handler.flush();
                     tokio::task::yield_now().await;
                 }
                 ready = handler.ready() => {

@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::File;
 use std::future::pending;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use data_encoding::HEXLOWER;
 use identity::PublicKey;
+use rustix::io::{DupFlags, dup2, dup3, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::unix::pipe;
@@ -24,6 +27,8 @@ const FROM: i32 = 9;
 const LONGEST: u8 = 68;
 /// As much waits for a handler that does not read, in bytes; what comes then is lost.
 const QUEUE: usize = 131_072;
+/// As many messages, of any length, are no more than a pipe takes whole or not at all (`PIPE_BUF`).
+const TOGETHER: usize = 3;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 65_536;
 /// How long a handler may take to end when it is asked to.
@@ -31,18 +36,33 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// What is started for each connection.
 #[derive(Debug)]
-pub(super) struct Program(Vec<OsString>);
+pub(super) struct Program {
+    words: Vec<OsString>,
+    places: Option<Places>,
+}
 
 impl Program {
     /// A name, found as a shell finds it, and arguments.
     pub(super) fn new(words: Vec<OsString>) -> Self {
-        Self(words)
+        Self {
+            words,
+            places: None,
+        }
+    }
+
+    /// The same, of which many are started. For a process with one thread, where nobody else starts
+    /// anything meanwhile, and before it has opened much: see [`Places`].
+    pub(super) fn of_many(words: Vec<OsString>) -> Self {
+        Self {
+            words,
+            places: Places::take(),
+        }
     }
 
     /// Starts it; `client` says who is on the other side.
-    pub(super) fn start(&self, client: Option<(&PublicKey, IpAddr)>) -> io::Result<Handler> {
+    pub(super) fn start(&mut self, client: Option<(&PublicKey, IpAddr)>) -> io::Result<Handler> {
         let (program, arguments) = self
-            .0
+            .words
             .split_first()
             .ok_or_else(|| io::Error::other("nothing to start"))?;
         // Its ends do not block either.
@@ -55,15 +75,20 @@ impl Program {
             command.env("REMOTEPK", HEXLOWER.encode(key.as_bytes()));
             command.env("TCPREMOTEIP", ip.to_canonical().to_string());
         }
-        let mapping = |child_fd, parent_fd| FdMapping {
-            parent_fd,
-            child_fd,
+        // Its ends are closed here once it has them.
+        let child = match &mut self.places {
+            Some(places) => places.spawn(command, [&inner_to, &inner_from])?,
+            None => {
+                let mapping = |child_fd, parent_fd| FdMapping {
+                    parent_fd,
+                    child_fd,
+                };
+                command
+                    .fd_mappings(vec![mapping(TO, inner_to), mapping(FROM, inner_from)])
+                    .map_err(io::Error::other)?;
+                spawn(command)?
+            }
         };
-        command
-            .fd_mappings(vec![mapping(TO, inner_to), mapping(FROM, inner_from)])
-            .map_err(io::Error::other)?;
-        // Its ends are closed here with the command.
-        let child = Command::from(command).kill_on_drop(true).spawn()?;
         Ok(Handler {
             child,
             ended: false,
@@ -72,6 +97,53 @@ impl Program {
             queue: VecDeque::new(),
             records: Records::default(),
         })
+    }
+}
+
+fn spawn(command: std::process::Command) -> io::Result<Child> {
+    Command::from(command).kill_on_drop(true).spawn()
+}
+
+/// Descriptors 8 and 9 of this process itself, which what is started finds as they are then. With
+/// nothing to do between fork and exec, the library does not make the copy of our memory that a fork
+/// would, nor do we fault on each page of it that is written to afterwards.
+#[derive(Debug)]
+struct Places {
+    places: [OwnedFd; 2],
+    /// What is there in between.
+    nothing: OwnedFd,
+}
+
+impl Places {
+    /// `None` if one of them is something else already.
+    fn take() -> Option<Self> {
+        let nothing = OwnedFd::from(File::open("/dev/null").ok()?);
+        let place = |number| {
+            let place = fcntl_dupfd_cloexec(&nothing, number).ok()?;
+            (place.as_raw_fd() == number).then_some(place)
+        };
+        Some(Self {
+            places: [place(TO)?, place(FROM)?],
+            nothing,
+        })
+    }
+
+    /// Starts what gets these.
+    fn spawn(&mut self, command: std::process::Command, inner: [&OwnedFd; 2]) -> io::Result<Child> {
+        let moved = self.fill(inner);
+        let child = moved.and_then(|()| spawn(command));
+        // Whatever has become of it, nobody else gets them.
+        for place in &mut self.places {
+            dup3(&self.nothing, place, DupFlags::CLOEXEC)?;
+        }
+        child
+    }
+
+    fn fill(&mut self, inner: [&OwnedFd; 2]) -> io::Result<()> {
+        for (place, end) in self.places.iter_mut().zip(inner) {
+            dup2(end, place)?;
+        }
+        Ok(())
     }
 }
 
@@ -93,8 +165,8 @@ pub(super) struct Handler {
 pub(super) struct Closed;
 
 impl Handler {
-    /// Gives it a message, of 16 to 1088 bytes in steps of 16. It is lost if the handler does not
-    /// keep up, as on the network.
+    /// Gives it a message, of 16 to 1088 bytes in steps of 16, once this is [`flush`](Self::flush)ed
+    /// or waited for. It is lost if the handler does not keep up, as on the network.
     pub(super) fn give(&mut self, message: &[u8]) {
         let units = message.len() / 16;
         let Ok(length @ 1..=LONGEST) = u8::try_from(units) else {
@@ -107,14 +179,18 @@ impl Handler {
         record.push(length);
         record.extend_from_slice(message);
         self.queue.push_back(record);
-        self.flush();
     }
 
     /// Passes on what the pipe takes. So little is taken whole or not at all.
-    fn flush(&mut self) {
-        while let (Some(to), Some(record)) = (&self.to, self.queue.front()) {
-            match to.try_write(record) {
-                Ok(_) => drop(self.queue.pop_front()),
+    pub(super) fn flush(&mut self) {
+        while let (Some(to), false) = (&self.to, self.queue.is_empty()) {
+            let records = self.queue.iter().take(TOGETHER);
+            let records: Vec<_> = records.map(|record| IoSlice::new(record)).collect();
+            match to.try_write_vectored(&records) {
+                Ok(_) => {
+                    let written = records.len();
+                    self.queue.drain(..written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It does not want to hear anything, and may have something to say.
                 Err(_) => {

@@ -5,6 +5,7 @@
 //! network.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path;
 use std::rc::Rc;
@@ -50,14 +51,15 @@ pub(in super::super) fn run(args: Server) -> u8 {
     }
 }
 
-fn start(args: Server) -> anyhow::Result<()> {
+fn start(mut args: Server) -> anyhow::Result<()> {
+    let program = Program::of_many(mem::take(&mut args.program));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, serve(args))
+    LocalSet::new().block_on(&runtime, serve(args, program))
 }
 
-async fn serve(args: Server) -> anyhow::Result<()> {
+async fn serve(args: Server, program: Program) -> anyhow::Result<()> {
     let keys = path::absolute(&args.keys)
         .map_err(anyhow::Error::from)
         .and_then(|folder| Ok(KeyDir::open(&folder, keydir::MANY)?))
@@ -75,7 +77,7 @@ async fn serve(args: Server) -> anyhow::Result<()> {
             socket.local_addr()?
         ));
     }
-    let mut service = Service::new(args, keys, socket)?;
+    let mut service = Service::new(args, program, keys, socket)?;
     loop {
         tokio::select! {
             biased;
@@ -154,7 +156,12 @@ impl KeyRoom {
 }
 
 impl Service {
-    fn new(args: Server, keys: KeyDir, socket: UdpSocket) -> anyhow::Result<Self> {
+    fn new(
+        args: Server,
+        program: Program,
+        keys: KeyDir,
+        socket: UdpSocket,
+    ) -> anyhow::Result<Self> {
         let mut rng = Random::new()?;
         let config = EndpointConfig {
             extension: args.extension,
@@ -173,7 +180,7 @@ impl Service {
                 name: args.name,
                 extension: args.extension,
             },
-            program: Program::new(args.program),
+            program,
             clients: HashMap::new(),
             tasks: JoinSet::new(),
             client: Client {
@@ -233,6 +240,7 @@ impl Service {
         for message in &accepted.messages {
             handler.give(message);
         }
+        handler.flush();
         let (packets, inbox) = mpsc::channel(WAITING);
         self.clients.insert(client, packets);
         let with = self.client.clone();
@@ -310,17 +318,20 @@ impl Client {
         let mut heard = tokio::time::Instant::now();
         let silence = sleep(self.idle);
         tokio::pin!(silence);
-        let mut out = Vec::new();
+        let (mut packets, mut out) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
-                packet = inbox.recv() => {
-                    let Some((from, mut packet)) = packet else {
+                count = inbox.recv_many(&mut packets, TURN) => {
+                    if count == 0 {
                         return Over::Ending;
-                    };
-                    if let Some(message) = tunnel.open(from, &mut packet) {
-                        heard = tokio::time::Instant::now();
-                        handler.give(message);
                     }
+                    for (from, mut packet) in packets.drain(..) {
+                        if let Some(message) = tunnel.open(from, &mut packet) {
+                            heard = tokio::time::Instant::now();
+                            handler.give(message);
+                        }
+                    }
+                    handler.flush();
                 }
                 ready = handler.ready() => {
                     if ready == Err(Closed) {
