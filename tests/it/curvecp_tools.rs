@@ -185,28 +185,6 @@ fn megabytes_of_the_references_sender_come_whole_from_either_server() {
 }
 
 #[test]
-fn an_application_that_echoes_more_than_fits_is_not_run_into_a_stop() {
-    if !reference() {
-        return;
-    }
-    let place = Place::new();
-    let big = place.big(5_000_000);
-    let mut running = Vec::new();
-    for server in [false, true] {
-        let (kept, at) = place.serve_by(server, &["curvecpmessage", "cat"]);
-        let input = fs::File::open(place.path("big")).unwrap();
-        let output = fs::File::create(place.path(&format!("back{server}"))).unwrap();
-        let mut connect = place.connect(at);
-        let child = connect.stdin(input).stdout(output).spawn().unwrap();
-        running.push((kept, child, server));
-    }
-    for (_kept, mut child, server) in running {
-        assert!(child.wait().unwrap().success());
-        assert!(fs::read(place.path(&format!("back{server}"))).unwrap() == big);
-    }
-}
-
-#[test]
 fn bytes_come_whole_where_packets_are_lost_and_turned_around() {
     if !reference() {
         return;
