@@ -2,20 +2,17 @@
 //! API would have refused. It gets no program and no key that is not allowed, and ends.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use identity::{Name, PublicKey};
-use keystore::{Actor, Change, Directory, HostKeyChange, HostKeys, Keystore, Memory, Scope};
+use keystore::{Actor, Change, Keystore, Memory, Scope};
 use tokio::sync::{mpsc, oneshot};
 
 use super::child::{Child, Did};
 use super::roll::{Session, Stage};
 use super::scripts::Script;
-use super::{Clock, Event, FrontId, Handed, Host, Keys, Options, Program, ScriptId};
-use crate::ipc::script::{
-    ErrorMode, FromScript, KeyWish, Limits, MOST_WISHES, Names, Permissions, ToScript,
-};
-use crate::ipc::{Exec, Framing, SessionId, Unproved};
+use super::{Clock, Event, FrontId, Host, Options, Program, ScriptId, played};
+use crate::ipc::script::{FromScript, KeyWish, MOST_WISHES, Names, Permissions, ToScript};
+use crate::ipc::{Exec, Framing, SessionId};
 
 const LIAR: ScriptId = ScriptId(1);
 const OTHER: ScriptId = ScriptId(2);
@@ -50,31 +47,7 @@ impl World {
         store
             .apply(Clock::new().now(), &Actor::Host, &changes)
             .unwrap();
-        let directory = Directory::open(&state.join("keys")).unwrap();
-        let kept = HostKeys::new(&directory).unwrap();
-        let tag = name("default");
-        let new = HostKeyChange::New {
-            seal: None,
-            private: None,
-        };
-        let (_, ring) = kept.change(&tag, 0, new, false).unwrap();
-        let keys = Keys {
-            kept,
-            tag,
-            ring,
-            client: None,
-        };
         let options = Options {
-            programs: Vec::new(),
-            arguments: Vec::new(),
-            state: state.into(),
-            errors: ErrorMode::Isolate,
-            limits: Limits::default(),
-            handshake: Duration::from_secs(10),
-            unproved: Unproved::at_most(16),
-            watch: false,
-            penalties: true,
-            reach: Vec::new(),
             permissions: Permissions {
                 programs: vec!["/bin/true".into()],
                 keys: Names {
@@ -82,15 +55,10 @@ impl World {
                     some: vec![name("lab")],
                 },
             },
-            drain: Duration::ZERO,
-            metrics: None,
-            handed: Handed::default(),
-            undecided: 64,
-            sessions: 64,
-            window: Duration::from_secs(600),
-            require_sandbox: true,
+            ..played::options(state)
         };
-        let (mut host, events) = Host::start(options, Box::new(store), keys).unwrap();
+        let (mut host, events) =
+            Host::start(options, Box::new(store), played::keys(state)).unwrap();
         let (child, told, killed) = Child::played();
         let program = Program {
             file: PathBuf::new(),

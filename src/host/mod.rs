@@ -54,6 +54,8 @@ mod metrics;
 mod notify;
 mod outbound;
 mod peers;
+#[cfg(test)]
+mod played;
 mod probe;
 mod program;
 mod refusals;

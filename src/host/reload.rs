@@ -193,7 +193,10 @@ impl Host {
         };
         match message {
             FromScript::Confined(sandbox) => reload.sandbox = sandbox,
-            FromScript::Report(report) => {
+            FromScript::Report(mut report) => {
+                // It ends nothing but itself.
+                report.follows = Some("the new program is not taken".to_owned())
+                    .filter(|_| report.severity.is_error());
                 if report.severity.is_error() && reload.told.len() < MAX_TOLD {
                     reload.told.push(report.message.clone());
                 }

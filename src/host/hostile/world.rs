@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha8Rng;
 use identity::{Name, PublicKey, Secret};
-use keystore::{
-    Actor, Change, Directory, HostKeyChange, HostKeys, Keystore, Memory, OpenWindow, Origin, Scope,
-    Window, WindowId,
-};
+use keystore::{Actor, Change, Keystore, Memory, OpenWindow, Origin, Scope, Window, WindowId};
 use rand_core::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,10 +15,9 @@ use crate::host::child::{Child, Did};
 use crate::host::fronts::Front;
 use crate::host::roll::{Session, Stage};
 use crate::host::windows::Required;
-use crate::host::{Clock, Event, FrontId, Host, Keys, Options, ScriptId};
+use crate::host::{Clock, Event, FrontId, Host, ScriptId, played};
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, ToFrameserver};
-use crate::ipc::script::{ErrorMode, Limits};
-use crate::ipc::{ConnectionId, Denied, ListenerId, SessionId, Unproved};
+use crate::ipc::{ConnectionId, Denied, ListenerId, SessionId};
 use crate::wire::Whole;
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
 use crate::wire::a12::event::{External, SegmentKind};
@@ -101,41 +97,8 @@ impl World {
             label: None,
         });
         store.apply(now, &Actor::Host, &[accept, open]).unwrap();
-        let directory = Directory::open(&state.join("keys")).unwrap();
-        let kept = HostKeys::new(&directory).unwrap();
-        let tag = Name::parse("default").unwrap();
-        let key = HostKeyChange::New {
-            seal: None,
-            private: None,
-        };
-        let (_, ring) = kept.change(&tag, now.wall_ms, key, false).unwrap();
-        let keys = Keys {
-            kept,
-            tag,
-            ring,
-            client: None,
-        };
-        let options = Options {
-            programs: Vec::new(),
-            arguments: Vec::new(),
-            state: state.into(),
-            errors: ErrorMode::Isolate,
-            limits: Limits::default(),
-            handshake: Duration::from_secs(10),
-            unproved: Unproved::at_most(16),
-            watch: false,
-            penalties: true,
-            reach: Vec::new(),
-            permissions: Default::default(),
-            undecided: 64,
-            sessions: 64,
-            window: Duration::from_secs(600),
-            require_sandbox: true,
-            drain: Duration::ZERO,
-            metrics: None,
-            handed: crate::host::Handed::default(),
-        };
-        let (host, events) = Host::start(options, Box::new(store), keys).unwrap();
+        let (host, events) =
+            Host::start(played::options(state), Box::new(store), played::keys(state)).unwrap();
         let (_, told) = mpsc::channel(1);
         let (_, killed) = oneshot::channel();
         let mut world = Self {

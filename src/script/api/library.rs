@@ -91,11 +91,11 @@ fn hash(call: &Call<'_>, hash: fn(&[u8]) -> [u8; 32]) -> Result<MultiValue, Faul
     call.answer(data_encoding::HEXLOWER.encode(&hash))
 }
 
-fn encode(call: &Call<'_>, encoding: &Encoding) -> Result<MultiValue, Fault> {
+pub(super) fn encode(call: &Call<'_>, encoding: &Encoding) -> Result<MultiValue, Fault> {
     call.answer(encoding.encode(&call.text(0)?.unwrap_or_default()))
 }
 
-fn decode(call: &Call<'_>, encoding: &Encoding) -> Result<MultiValue, Fault> {
+pub(super) fn decode(call: &Call<'_>, encoding: &Encoding) -> Result<MultiValue, Fault> {
     match encoding.decode(&call.text(0)?.unwrap_or_default()) {
         Ok(bytes) => call.answer(call.lua.create_string(bytes)?),
         Err(_) => call.answer(Value::Nil),

@@ -3,6 +3,7 @@
 use data_encoding::BASE64;
 use mlua::MultiValue;
 
+use super::library::{decode, encode};
 use super::{Call, Entry, Ty, arg, entry, form, opt, ret};
 use crate::script::errors::Fault;
 
@@ -13,7 +14,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry(
         "util.to_base64",
         &[form(&[arg("bytes", Ty::Text)], &[ret("string", "base64")])],
-        to_base64,
+        |call| encode(call, &BASE64),
         "Bytes as base64.",
         "",
     ),
@@ -23,7 +24,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             &[arg("text", Ty::Text)],
             &[ret("string?", "the bytes, or nil if it is not base64")],
         )],
-        from_base64,
+        |call| decode(call, &BASE64),
         "The bytes of base64.",
         "Text that is not base64: nil.",
     ),
@@ -58,17 +59,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         "A count outside 0..1048576 is a Lua error.",
     ),
 ];
-
-fn to_base64(call: &Call<'_>) -> Result<MultiValue, Fault> {
-    call.answer(BASE64.encode(&call.text(0)?.unwrap_or_default()))
-}
-
-fn from_base64(call: &Call<'_>) -> Result<MultiValue, Fault> {
-    match BASE64.decode(&call.text(0)?.unwrap_or_default()) {
-        Ok(bytes) => call.answer(call.lua.create_string(bytes)?),
-        Err(_) => call.answer(mlua::Value::Nil),
-    }
-}
 
 fn hash(call: &Call<'_>) -> Result<MultiValue, Fault> {
     match call.text(1)?.as_deref() {

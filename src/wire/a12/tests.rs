@@ -5,5 +5,6 @@ mod handshake;
 mod pair;
 mod puppet;
 mod ratchet;
+mod recorded;
 mod replay;
 mod session;
