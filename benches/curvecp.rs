@@ -131,6 +131,8 @@ enum Ends {
     Programs { client: Whose, server: Whose },
     /// `moonport connect` and a `curvecpserver` with `curvecpmessage`.
     Connect { server: Whose },
+    /// The reference's client and `curvecpmessage`, and a listener.
+    Listener,
     /// `moonport connect` and a listener: no `curvecpmessage`.
     Own,
 }
@@ -141,7 +143,7 @@ impl Ends {
         server: Whose::Real,
     };
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::REFERENCE,
         Self::Programs {
             client: Whose::Real,
@@ -161,6 +163,7 @@ impl Ends {
         Self::Connect {
             server: Whose::Ours,
         },
+        Self::Listener,
         Self::Own,
     ];
 
@@ -168,6 +171,7 @@ impl Ends {
         match self {
             Self::Programs { client, server } => (client.name(), server.name()),
             Self::Connect { server } => ("connect", server.name()),
+            Self::Listener => (Whose::Real.name(), "listener"),
             Self::Own => ("connect", "listener"),
         }
     }
@@ -260,29 +264,29 @@ fn stream(ends: Ends, down: bool, servers: &Servers, folder: &Path) -> Option<f6
         };
         command
     };
+    let programs = |client: Whose, key: &str, at: SocketAddr, name: &str, extension: &str| {
+        let script = match down {
+            true => "exec 7>&-; exec cat <&6",
+            false => "cat big >&7; exec 7>&-; cat <&6",
+        };
+        let mut command = match client {
+            Whose::Ours => Command::new(env!("CARGO_BIN_EXE_moonport")),
+            Whose::Real => Command::new("curvecpclient"),
+        };
+        if let Whose::Ours = client {
+            command.arg("curvecpclient");
+        }
+        command.args([name, key, "127.0.0.1", &at.port().to_string(), extension]);
+        command.args(["curvecpmessage", "-c", "sh", "-c", script]);
+        command
+    };
+    let (own, listener) = &servers.listener;
+    let zeros = "0".repeat(32);
     let mut command = match ends {
-        Ends::Programs { client, server } => {
-            let script = match down {
-                true => "exec 7>&-; exec cat <&6",
-                false => "cat big >&7; exec 7>&-; cat <&6",
-            };
-            let mut command = match client {
-                Whose::Ours => Command::new(env!("CARGO_BIN_EXE_moonport")),
-                Whose::Real => Command::new("curvecpclient"),
-            };
-            if let Whose::Ours = client {
-                command.arg("curvecpclient");
-            }
-            let port = at(server).port().to_string();
-            command.args([NAME, &key, "127.0.0.1", &port, EXTENSION]);
-            command.args(["curvecpmessage", "-c", "sh", "-c", script]);
-            command
-        }
+        Ends::Programs { client, server } => programs(client, &key, at(server), NAME, EXTENSION),
         Ends::Connect { server } => connect(&key, at(server), NAME, EXTENSION),
-        Ends::Own => {
-            let (key, at) = &servers.listener;
-            connect(key, *at, name, &"0".repeat(32))
-        }
+        Ends::Listener => programs(Whose::Real, own, *listener, name, &zeros),
+        Ends::Own => connect(own, *listener, name, &zeros),
     };
     let out = File::create(folder.join("out")).unwrap();
     let length = if down { BYTES as u64 } else { 5 };
