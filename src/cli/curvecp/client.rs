@@ -16,7 +16,7 @@ use super::args;
 use super::connect::passed;
 use super::handler::{Closed, GRACE, Handler, Inlet, Program};
 use super::keydir::KeyDir;
-use super::{DATAGRAM, FATAL, bind};
+use super::{DATAGRAM, FATAL, bind, unignore_children};
 use crate::host::own_extension;
 use crate::wire::Refusal;
 use crate::wire::crypto::SecretKey;
@@ -62,8 +62,7 @@ async fn connect(args: args::Client) -> anyhow::Result<u8> {
         own: own_extension(),
     };
     let socket = bind((Ipv4Addr::UNSPECIFIED, 0).into()).context("cannot make a socket")?;
-    // What is handled here is as usual in what is started, even if it was ignored.
-    let _children = signal(SignalKind::child())?;
+    let _children = unignore_children()?;
     let mut end = Signals::new()?;
     let mut link = Link {
         socket,

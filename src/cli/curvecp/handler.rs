@@ -1,6 +1,6 @@
 //! The program behind a connection, and the messages that are passed to and from it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use data_encoding::HEXLOWER;
 use identity::PublicKey;
-use rustix::io::{DupFlags, dup2, dup3, fcntl_dupfd_cloexec};
+use rustix::io::{DupFlags, Errno, dup2, dup3, fcntl_dupfd_cloexec, retry_on_intr, writev};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::unix::pipe;
@@ -94,12 +94,12 @@ impl Program {
                 spawn(command)?
             }
         };
-        let inlet = Rc::new(Inlet::new(to)?);
+        let inlet = Rc::new(Inlet::new(to));
         let handler = Handler {
             child,
             ended: false,
             to: Some(Rc::clone(&inlet)),
-            from: Some(pipe::Receiver::from_owned_fd(from)?),
+            from: Some(pipe::Receiver::from_owned_fd_unchecked(from)?),
             records: Records::default(),
         };
         Ok((handler, inlet))
@@ -157,7 +157,10 @@ impl Places {
 /// quick only if what it waits for comes as evenly as it was sent.
 #[derive(Debug)]
 pub(super) struct Inlet {
-    pipe: pipe::Sender,
+    /// It does not block.
+    pipe: OwnedFd,
+    /// The same, once it has been waited for: most are never full.
+    watched: OnceCell<pipe::Sender>,
     /// Whole messages for which the pipe has had no room.
     queue: RefCell<VecDeque<Vec<u8>>>,
     /// Something waits there again.
@@ -167,13 +170,14 @@ pub(super) struct Inlet {
 }
 
 impl Inlet {
-    fn new(pipe: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            pipe: pipe::Sender::from_owned_fd(pipe)?,
+    fn new(pipe: OwnedFd) -> Self {
+        Self {
+            pipe,
+            watched: OnceCell::new(),
             queue: RefCell::default(),
             waits: Notify::new(),
             deaf: Cell::new(false),
-        })
+        }
     }
 
     /// Gives the handler a message, of 16 to 1088 bytes in steps of 16. It is lost if the handler does
@@ -196,9 +200,9 @@ impl Inlet {
     /// Says whether it is done with it. So little (`PIPE_BUF`) a pipe takes whole or not at all.
     fn write(&self, length: &[u8], message: &[u8]) -> bool {
         let record = [length, message].map(IoSlice::new);
-        match self.pipe.try_write_vectored(&record) {
+        match retry_on_intr(|| writev(&self.pipe, &record)) {
             Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(Errno::AGAIN) => false,
             Err(_) => {
                 self.deaf.set(true);
                 true
@@ -207,21 +211,35 @@ impl Inlet {
     }
 
     /// Passes on what waits whenever there is room. Cancel-safe.
-    async fn pass_on(&self) -> Infallible {
+    async fn pass_on(&self) -> io::Result<Infallible> {
         loop {
-            let waits = !self.queue.borrow().is_empty();
-            if waits {
-                let _ = self.pipe.writable().await;
-                self.flush();
-            } else {
+            while self.is_empty() {
                 self.waits.notified().await;
             }
+            let pipe = match self.watched.get() {
+                Some(pipe) => pipe,
+                None => {
+                    let pipe = pipe::Sender::from_owned_fd_unchecked(self.pipe.try_clone()?)?;
+                    self.watched.get_or_init(|| pipe)
+                }
+            };
+            pipe.writable().await?;
+            self.flush(pipe);
         }
     }
 
-    fn flush(&self) {
+    fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    fn flush(&self, pipe: &pipe::Sender) {
         let mut queue = self.queue.borrow_mut();
-        while queue.front().is_some_and(|record| self.write(&[], record)) {
+        while let Some(record) = queue.front() {
+            match pipe.try_write(record) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.deaf.set(true),
+                Ok(_) => {}
+            }
             queue.pop_front();
         }
     }
@@ -254,7 +272,7 @@ impl Handler {
                     ready.map_err(|_| Closed)?;
                     return self.read();
                 }
-                never = to.pass_on() => match never {},
+                never = to.pass_on() => match never.map_err(|_| Closed)? {},
                 _ = self.child.wait(), if !self.ended => self.ended = true,
             }
         }

@@ -24,7 +24,7 @@ use super::super::output::tell;
 use super::args::Server;
 use super::handler::{Closed, GRACE, Handler, Inlet, Program};
 use super::keydir::{self, KeyDir};
-use super::{DATAGRAM, FATAL, bind};
+use super::{DATAGRAM, FATAL, bind, unignore_children};
 use crate::wire::Refusal;
 use crate::wire::cookie::Jar;
 use crate::wire::curvecp::keyroom;
@@ -64,8 +64,7 @@ async fn serve(args: Server, program: Program) -> anyhow::Result<()> {
         .context("cannot use the key directory")?;
     let at = SocketAddrV4::new(args.ip, args.port);
     let socket = bind(at.into()).with_context(|| format!("cannot listen on {at}"))?;
-    // What is handled here is as usual in what is started, even if it was ignored.
-    let _children = signal(SignalKind::child())?;
+    let _children = unignore_children()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
