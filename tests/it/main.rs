@@ -31,6 +31,7 @@ mod exec;
 mod faults;
 mod flood;
 mod fuzz;
+mod handover;
 mod hello;
 mod host;
 mod hostkeys;

@@ -163,18 +163,23 @@ def seen(name):
     return titles
 
 
-def flood(name, count, first=0):
+def numbered(number, size):
+    """A number, and a part of this size unless that is 0."""
+    return [b"%d" % number] + ([bytes([number % 251]) * size] if size else [])
+
+
+def flood(name, count, first=0, size=0):
     """Sends numbers, as fast as they are taken."""
     for number in range(first, first + count):
-        ready(sockets[name], zmq.POLLOUT).send(b"%d" % number)
+        ready(sockets[name], zmq.POLLOUT).send_multipart(numbered(number, size))
 
 
-def drain(name, count, first=0):
+def drain(name, count, first=0, size=0):
     """Receives so many numbers."""
     for number in range(first, first + count):
-        came = ready(sockets[name], zmq.POLLIN).recv()
-        if came != b"%d" % number:
-            raise AssertionError(f"{came!r} instead of {number}")
+        came = ready(sockets[name], zmq.POLLIN).recv_multipart()
+        if came != numbered(number, size):
+            raise AssertionError(f"{came[0]!r} instead of {number}")
 
 
 def echoed(name, sizes, seed):
