@@ -239,15 +239,20 @@ const UPLOAD: &str = r#"
 local BLOCK = 65536
 local state = moonport.state
 state.rest, state.chain, state.total = state.rest or "", state.chain or "", state.total or 0
+local function take(data)
+    state.total = state.total + #data
+    state.rest = state.rest .. data
+    while #state.rest >= BLOCK do
+        state.chain = moonport.sha256(state.chain .. state.rest:sub(1, BLOCK))
+        state.rest = state.rest:sub(BLOCK + 1)
+    end
+end
+HEAR
 local function client(source, status)
-    if status.kind == "data" then
-        state.total = state.total + #status.data
-        state.rest = state.rest .. status.data
-        while #state.rest >= BLOCK do
-            state.chain = moonport.sha256(state.chain .. state.rest:sub(1, BLOCK))
-            state.rest = state.rest:sub(BLOCK + 1)
-        end
-    elseif status.kind == "eof" then
+    if status.kind == "data" or status.kind == "eof" then
+        hear(source, status.data or "")
+    end
+    if status.kind == "eof" then
         print("program VERSION hears the end", status.failed)
         local hash = moonport.sha256(state.chain .. state.rest)
         moonport.write(source, ("%d %s\n"):format(state.total, hash))
@@ -255,13 +260,26 @@ local function client(source, status)
     end
 end
 net_listen("box", "curvecp://" .. ADDRESS, PORT, function(_, status)
-    if status.kind == "segment_request" then accept_target(client) end
+    if status.kind == "segment_request" then begin(accept_target(client)) end
 end)
 function box_adopt(vid)
     target_updatehandler(vid, client)
+    begin(vid)
     return true
 end
 "#;
+
+/// As it comes.
+const BYTES: &str = "
+local function begin() end
+local function hear(source, data) take(data) end";
+
+/// From a stream object.
+const LINES: &str = r#"
+local function begin(vid) moonport.stream(vid) end
+local function hear(source)
+    for line in moonport.stream(source):lines() do take(line .. "\n") end
+end"#;
 
 fn hash(bytes: &[u8]) -> String {
     let mut chain = String::new();
@@ -276,7 +294,17 @@ fn hash(bytes: &[u8]) -> String {
 
 #[test]
 fn bytes_of_a_stream_come_once_and_in_order_while_its_script_is_loaded_again() {
-    let host = Moonport::new().script("box", &version(UPLOAD, 1)).start();
+    uploaded(BYTES);
+}
+
+#[test]
+fn lines_of_a_stream_object_come_whole_while_its_script_is_loaded_again() {
+    uploaded(LINES);
+}
+
+fn uploaded(hear: &str) {
+    let script = UPLOAD.replace("HEAR", hear);
+    let host = Moonport::new().script("box", &version(&script, 1)).start();
     host.key_accept("box", ANNA);
     let mut anna = connect(&host, "curvecp", ANNA);
     let (mut number, mut said) = (0, String::new());
@@ -287,10 +315,10 @@ fn bytes_of_a_stream_come_once_and_in_order_while_its_script_is_loaded_again() {
         said += &words;
     };
     for number in 2..12 {
-        meanwhile(&host, "box", UPLOAD, number, || say(&mut anna));
+        meanwhile(&host, "box", &script, number, || say(&mut anna));
     }
     // Its end comes in the middle of a switch, too.
-    let reload = begin(&host, "box", UPLOAD, 12);
+    let reload = begin(&host, "box", &script, 12);
     say(&mut anna);
     anna.close_input();
     reload.join().unwrap();
