@@ -38,12 +38,14 @@ def refuse_all():
     threading.Thread(target=answer, daemon=True).start()
 
 
-def bind(name, type, public, secret, to="tcp://127.0.0.1:*", refuses=False):
+def bind(name, type, public, secret, to="tcp://127.0.0.1:*", refuses=False, endless=False):
     """A server with CURVE; says where it listens."""
     if refuses:
         refuse_all()
     socket = context.socket(getattr(zmq, type.upper()))
     socket.linger = 0
+    if endless:
+        socket.rcvhwm = 0
     socket.curve_server = True
     socket.curve_publickey = public.encode()
     socket.curve_secretkey = secret.encode()
@@ -182,6 +184,15 @@ def drain(name, count, first=0, size=0):
             raise AssertionError(f"{came[0]!r} instead of {number}")
 
 
+def collect(name):
+    """Waits for a number, and gives all that have come in by then."""
+    socket = ready(sockets[name], zmq.POLLIN)
+    numbers = []
+    while socket.poll(0):
+        numbers.append(int(socket.recv()))
+    return numbers
+
+
 def echoed(name, sizes, seed):
     """Sends parts of these sizes, of bytes that look random, and has to get the same back."""
     parts = [random.Random(seed + size).randbytes(size) for size in sizes]
@@ -227,7 +238,7 @@ def version():
 COMMANDS = {
     function.__name__: function
     for function in (
-        bind, close, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
+        bind, close, collect, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
         stop, storm, version,
     )
 }
