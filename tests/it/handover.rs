@@ -40,7 +40,7 @@ fn write(host: &Host, name: &str, script: &str, number: u32) {
 /// Begins to load it again.
 fn begin(host: &Host, name: &str, script: &str, number: u32) -> JoinHandle<Value> {
     write(host, name, script, number);
-    let mut reload = moonport(&host.place().state(), ["reload", "--json"]);
+    let mut reload = moonport(&host.place().state(), ["reload", name, "--json"]);
     std::thread::spawn(move || {
         let done = reload.output().unwrap();
         let errors = String::from_utf8_lossy(&done.stderr);
@@ -603,5 +603,60 @@ fn what_a_program_asks_for_while_it_is_loaded_it_is_told_when_it_runs() {
     host.key_accept("echo", ANNA);
     begin(&host, "echo", &script, 2).join().unwrap();
     host.process.expect("program 2 knows\t1");
+    host.stop();
+}
+
+/// Writes to a server, and counts what it has written.
+const SOURCE: &str = r#"
+local state = moonport.state
+local up = false
+local vid = moonport.connect({ address = appl_arguments()[1] }, function(source, status)
+    up = status.kind == "connected"
+end)
+function source_clock_pulse()
+    if up then
+        state.written = (state.written or 0) + (moonport.write(vid, ("x"):rep(5000)) or 0)
+        print("program VERSION writes")
+    end
+end
+function source_reload()
+    print("written", state.written)
+    state.written = 0
+end
+"#;
+
+/// Counts what comes from each client.
+const SINK: &str = r#"
+moonport.listen({
+    name = "sink", interface = "curvecp://" .. ADDRESS, port = PORT, options = { anonymous = true },
+}, function(_, status)
+    if status.kind ~= "segment_request" then return end
+    local count = 0
+    accept_target(function(source, status)
+        if status.kind == "data" then count = count + #status.data end
+        if status.kind == "eof" then moonport.finish(source) end
+        if status.kind == "terminated" then print("arrived", count) end
+    end)
+end)
+"#;
+
+#[test]
+fn what_a_script_writes_to_a_server_arrives_though_the_connection_is_made_anew() {
+    let host = Moonport::new()
+        .script("sink", SINK)
+        .script("source", &version(SOURCE, 1))
+        .option("--allow-connect=*");
+    let key = data_encoding::BASE64.decode(host.place().host_key().as_bytes());
+    let key = data_encoding::HEXLOWER.encode(&key.unwrap());
+    let address = format!("curvecp://{key}@{}/sink", host.place().at());
+    let mut host = host.word(&address).start_with(1);
+    for number in 1..4 {
+        host.process.expect(&format!("program {number} writes"));
+        begin(&host, "source", SOURCE, number + 1).join().unwrap();
+        let written = host.process.expect("written\t");
+        let arrived = host.process.expect("arrived\t");
+        let count = |line: &str| line.rsplit('\t').next().unwrap().parse::<u64>().unwrap();
+        assert_eq!(count(&arrived), count(&written));
+    }
     host.stop();
 }
