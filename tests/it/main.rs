@@ -32,6 +32,7 @@ mod faults;
 mod flood;
 mod fuzz;
 mod handover;
+mod handover_outbound;
 mod hello;
 mod host;
 mod hostkeys;

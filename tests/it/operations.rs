@@ -462,18 +462,14 @@ fn the_units_of_systemd_are_sound() {
     }
     assert!(texts[1].contains("FileDescriptorName=hello"));
     // Its words are those of this program.
-    let start = texts[0]
-        .lines()
-        .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/moonport "));
-    let mut words: Vec<_> = start.unwrap().split(' ').collect();
-    words.push("--help");
-    let binary = env!("CARGO_BIN_EXE_moonport");
-    assert!(
-        Command::new(binary)
+    for command in ["ExecStart", "ExecReload"] {
+        let begins = format!("{command}=/usr/bin/moonport ");
+        let line = texts[0].lines().find_map(|line| line.strip_prefix(&begins));
+        let mut words: Vec<_> = line.unwrap().split(' ').collect();
+        words.push("--help");
+        let helped = Command::new(env!("CARGO_BIN_EXE_moonport"))
             .args(words)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+            .output();
+        assert!(helped.unwrap().status.success(), "{command}");
+    }
 }
