@@ -168,7 +168,9 @@ pub fn lua_globals() -> impl Iterator<Item = &'static str> {
 }
 
 /// What there is in our tables that is no function.
-pub const VALUES: [&str; 2] = ["moonport.json.null", "moonport.state"];
+pub fn values() -> impl Iterator<Item = &'static str> {
+    api::VALUES.iter().map(|(name, ..)| *name)
+}
 
 /// What is left of a library of Lua that scripts have only a part of.
 pub fn members(library: &str) -> Option<&'static [&'static str]> {
