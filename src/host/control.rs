@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use keystore::{Actor, Change, Epoch, Keystore, Now, StoreError};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::doorman::Caller;
 use super::{Event, Host};
 use crate::ipc::admin::{FromHost, ListenerStatus, ScriptStatus, Status, ToHost};
-use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
+use crate::ipc::{AsyncSocket, Listener, Received, Said, SendError, Socket};
 
 /// Where the control socket of a state directory is.
 pub fn socket_path(state: &Path) -> PathBuf {
@@ -43,7 +43,7 @@ async fn serve_one(connection: Socket<FromHost, ToHost>, by: Actor, events: mpsc
         return;
     };
     while let Ok(Received::Message(request, _)) = connection.recv().await {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answers) = Reply::new();
         if events
             .send(Event::Admin(by.clone(), request, reply))
             .await
@@ -51,19 +51,26 @@ async fn serve_one(connection: Socket<FromHost, ToHost>, by: Actor, events: mpsc
         {
             return;
         }
-        let answer = answer
-            .await
-            .unwrap_or_else(|_| FromHost::Failed("the host is ending".into()));
-        for part in parts(answer) {
-            let sent = match connection.send(&part, &[]).await {
-                Err(SendError::TooLarge) => {
-                    let failed = "the answer is too large to be told".to_owned();
-                    connection.send(&FromHost::Failed(failed), &[]).await
-                }
-                sent => sent,
+        let mut answered = false;
+        while !answered {
+            let answer = tokio::select! {
+                answer = answers.recv() => answer,
+                // Whoever goes, or asks something else, does not wait for the answer.
+                _ = connection.recv() => return,
             };
-            if sent.is_err() {
-                return;
+            let answer = answer.unwrap_or_else(|| FromHost::Failed("the host is ending".into()));
+            answered = !matches!(answer, FromHost::Said(_));
+            for part in parts(answer) {
+                let sent = match connection.send(&part, &[]).await {
+                    Err(SendError::TooLarge) => {
+                        let failed = "the answer is too large to be told".to_owned();
+                        connection.send(&FromHost::Failed(failed), &[]).await
+                    }
+                    sent => sent,
+                };
+                if sent.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -126,7 +133,33 @@ fn split<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
 /// How many bytes of a list go into one message: well below what it holds.
 const PART: usize = 32 * 1024;
 
-pub(super) type Reply = oneshot::Sender<FromHost>;
+/// Where the answer to an admin's question goes.
+#[derive(Debug)]
+pub(super) struct Reply(mpsc::UnboundedSender<FromHost>);
+
+impl Reply {
+    /// One, and what comes of it.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<FromHost>) {
+        let (answers, heard) = mpsc::unbounded_channel();
+        (Self(answers), heard)
+    }
+
+    /// Answers; fails if nobody waits any more.
+    pub(super) fn send(self, answer: FromHost) -> Result<(), mpsc::error::SendError<FromHost>> {
+        self.0.send(answer)
+    }
+
+    /// Says something before the answer. Whoever calls this sees to it that it is not too much.
+    pub(super) fn say(&self, said: Said) {
+        // Whoever does not wait is told nothing.
+        drop(self.0.send(FromHost::Said(said)));
+    }
+
+    /// Whether nobody waits any more.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 impl Host {
     /// Does what an admin asks. One who does not wait for the answer gets none.
@@ -198,6 +231,7 @@ impl Host {
                 self.admit_caller(Caller { name, key, from }, reply);
             }
             ToHost::Reload(script) => self.reload_asked(&script, reply),
+            ToHost::Evaluate { script, asked } => self.evaluate(&by, &script, asked, reply),
             ToHost::AuditHead => self.store.read(|keystore, _| {
                 let head = keystore.audit_head();
                 Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))

@@ -104,9 +104,8 @@ impl Script {
 impl Host {
     /// An admin wants a script loaded again.
     pub(super) fn reload_asked(&mut self, name: &str, reply: Reply) {
-        let mut scripts = self.scripts.iter();
-        match scripts.find(|(_, script)| script.name() == name) {
-            Some((&id, _)) => self.reload(id, Some(reply)),
+        match self.script_named(name) {
+            Some(id) => self.reload(id, Some(reply)),
             None => drop(reply.send(FromHost::Failed(format!("no script {name} runs")))),
         }
     }

@@ -21,6 +21,7 @@ impl Host {
             return;
         };
         let mut reload = *reload;
+        self.end_evaluations(id, "the script was loaded again before it was done");
         let kept = self.kept(id, &reload);
         let Some(script) = self.scripts.get_mut(&id) else {
             return;
