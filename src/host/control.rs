@@ -144,14 +144,13 @@ impl Reply {
         (Self(answers), heard)
     }
 
-    /// Answers; fails if nobody waits any more.
-    pub(super) fn send(self, answer: FromHost) -> Result<(), mpsc::error::SendError<FromHost>> {
-        self.0.send(answer)
+    /// Answers. Whoever does not wait any more is told nothing.
+    pub(super) fn send(self, answer: FromHost) {
+        drop(self.0.send(answer));
     }
 
     /// Says something before the answer. Whoever calls this sees to it that it is not too much.
     pub(super) fn say(&self, said: Said) {
-        // Whoever does not wait is told nothing.
         drop(self.0.send(FromHost::Said(said)));
     }
 
@@ -167,7 +166,7 @@ impl Host {
         match request {
             ToHost::Keys => self.store.read(|keystore, _| {
                 let entries = keystore.entries().map_err(|error| error.to_string());
-                Box::new(move |_| drop(reply.send(answer(entries, FromHost::Keys))))
+                Box::new(move |_| reply.send(answer(entries, FromHost::Keys)))
             }),
             ToHost::Apply {
                 changes,
@@ -178,7 +177,7 @@ impl Host {
                 Box::new(move |host: &mut Self| {
                     let now = host.clock.now();
                     let ends = then.map(|entries| host.sessions.would_go(&entries, now));
-                    drop(reply.send(answer(ends, FromHost::Applied)));
+                    reply.send(answer(ends, FromHost::Applied));
                 })
             }),
             ToHost::Apply { changes, .. } => {
@@ -193,26 +192,26 @@ impl Host {
                             host.after_windows(move |host| host.acknowledge(&keys, reply));
                         }
                         Ok(_) => host.acknowledge(&keys, reply),
-                        Err(error) => drop(reply.send(FromHost::Failed(error))),
+                        Err(error) => reply.send(FromHost::Failed(error)),
                     })
                 });
             }
             ToHost::Windows => {
                 self.store.read(move |keystore, now| {
                     let windows = keystore.windows(now).map_err(|error| error.to_string());
-                    Box::new(move |_| drop(reply.send(answer(windows, FromHost::Windows))))
+                    Box::new(move |_| reply.send(answer(windows, FromHost::Windows)))
                 });
             }
             ToHost::Sessions => {
                 let sessions = self.sessions.iter();
                 let all = sessions.map(|(id, session)| session.status(id));
-                drop(reply.send(FromHost::Sessions(all.collect())));
+                reply.send(FromHost::Sessions(all.collect()));
             }
             ToHost::Snapshot(folder) => self.store.work(move |keystore, now| {
                 let done = snapshot(keystore, now, &folder).map_err(|error| error.to_string());
-                Box::new(move |_| drop(reply.send(answer(done, |answer| answer))))
+                Box::new(move |_| reply.send(answer(done, |answer| answer)))
             }),
-            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.current()))),
+            ToHost::HostKey => reply.send(FromHost::HostKey(self.keyroom.current())),
             ToHost::HostKeys => self.list_host_keys(reply),
             ToHost::ChangeHostKey {
                 tag,
@@ -222,7 +221,7 @@ impl Host {
             ToHost::Status => self.store.read(|keystore, _| {
                 let highest = keystore.highest_wall_ms();
                 Box::new(move |host: &mut Self| {
-                    drop(reply.send(FromHost::Status(host.status(highest))));
+                    reply.send(FromHost::Status(host.status(highest)));
                 })
             }),
             ToHost::Metrics => self.tell_metrics(reply),
@@ -234,7 +233,7 @@ impl Host {
             ToHost::Evaluate { script, asked } => self.evaluate(&by, &script, asked, reply),
             ToHost::AuditHead => self.store.read(|keystore, _| {
                 let head = keystore.audit_head();
-                Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))
+                Box::new(move |_| reply.send(FromHost::AuditHead(head)))
             }),
         }
     }

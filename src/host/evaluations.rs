@@ -37,7 +37,7 @@ impl Host {
     pub(super) fn evaluate(&mut self, by: &Actor, name: &str, asked: Asked, reply: Reply) {
         let id = match self.may_evaluate(name, &asked) {
             Ok(id) => id,
-            Err(why) => return drop(reply.send(FromHost::Failed(why))),
+            Err(why) => return reply.send(FromHost::Failed(why)),
         };
         // Never what: there may be secrets in it.
         match asked {
@@ -99,8 +99,7 @@ impl Host {
             return self.kill_script(id, "nobody has asked it to evaluate this");
         }
         if let Some(evaluation) = self.evaluations.open.remove(&which) {
-            // Whoever does not wait is told nothing.
-            drop(evaluation.reply.send(FromHost::Evaluated(outcome)));
+            evaluation.reply.send(FromHost::Evaluated(outcome));
         }
     }
 
@@ -122,7 +121,7 @@ impl Host {
         let (ended, open) = all.into_iter().partition(|(_, it)| it.script == id);
         self.evaluations.open = open;
         for evaluation in BTreeMap::into_values(ended) {
-            drop(evaluation.reply.send(FromHost::Failed(why.to_owned())));
+            evaluation.reply.send(FromHost::Failed(why.to_owned()));
         }
     }
 }

@@ -106,7 +106,7 @@ impl Host {
     pub(super) fn reload_asked(&mut self, name: &str, reply: Reply) {
         match self.script_named(name) {
             Some(id) => self.reload(id, Some(reply)),
-            None => drop(reply.send(FromHost::Failed(format!("no script {name} runs")))),
+            None => reply.send(FromHost::Failed(format!("no script {name} runs"))),
         }
     }
 
@@ -124,8 +124,7 @@ impl Host {
         let time = self.options.limits.stop * 2 + PATIENCE;
         let refuse = |reply: Option<Reply>, why: &str| {
             if let Some(reply) = reply {
-                // Whoever does not wait is told nothing.
-                drop(reply.send(FromHost::Failed(why.to_owned())));
+                reply.send(FromHost::Failed(why.to_owned()));
             }
         };
         let Some(script) = self.scripts.get_mut(&id).filter(|_| !stopping) else {
@@ -470,8 +469,7 @@ fn answer(mut reload: Reload, why: &str) -> String {
     }
     let why = lines.join("\n");
     if let Some(reply) = reload.reply.take() {
-        // Whoever does not wait is told nothing.
-        drop(reply.send(FromHost::Failed(why.clone())));
+        reply.send(FromHost::Failed(why.clone()));
     }
     why
 }

@@ -206,8 +206,7 @@ impl Host {
     fn settle_revocations(&mut self) {
         for revocation in std::mem::take(&mut self.revocations) {
             if revocation.left.is_empty() {
-                // An admin who did not wait is told nothing.
-                drop(revocation.reply.send(FromHost::Applied(revocation.ended)));
+                revocation.reply.send(FromHost::Applied(revocation.ended));
             } else {
                 self.revocations.push(revocation);
             }

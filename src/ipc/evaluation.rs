@@ -56,22 +56,23 @@ pub enum Said {
 impl Said {
     /// What it uses up of [`MOST_SAID`].
     pub fn cost(&self) -> usize {
-        let size = match self {
-            Self::Printed(text) => text.len(),
+        match self {
+            Self::Printed(text) => text.len() + OVERHEAD,
             Self::Reported(report) => {
                 let details = report.details().map(|(_, text)| text.len());
-                report.message.len() + details.sum::<usize>()
+                report.message.len() + details.sum::<usize>() + REPORT
             }
-        };
-        size + OVERHEAD
+        }
     }
 }
 
 /// As much may be said in one evaluation, by [`Said::cost`].
 pub const MOST_SAID: usize = 512 * 1024;
 
-/// Each message costs something, however little it says.
+/// Each message costs something, however little it says; reports so much that they are few, as in the
+/// log.
 const OVERHEAD: usize = 64;
+const REPORT: usize = 4096;
 
 /// What comes of an evaluation: its values, each as it is shown, or names; or why there are none.
 pub type Outcome = Result<Vec<String>, Report>;
@@ -108,6 +109,6 @@ mod tests {
     fn everything_that_is_said_costs_something() {
         let report = Report::new(Severity::Warning, "");
         assert_eq!(Said::Printed(String::new()).cost(), OVERHEAD);
-        assert_eq!(Said::Reported(report).cost(), OVERHEAD);
+        assert_eq!(Said::Reported(report).cost(), REPORT);
     }
 }

@@ -137,7 +137,7 @@ mod tests {
             said.extend(heard.take());
             prop_assert!(said.iter().map(Said::cost).sum::<usize>() <= MOST_SAID);
             let largest = said.iter().map(Said::cost).max().unwrap_or(0);
-            prop_assert!(largest < 20 * 1024);
+            prop_assert!(largest < 32 * 1024);
         }
     }
 }

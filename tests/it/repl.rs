@@ -347,6 +347,7 @@ fn what_is_too_much_is_cut_and_the_rest_goes_on() {
     assert!(shown.len() < 10_000);
     let long = evaluated(&host, &format!("'{}'\n", "x".repeat(40_000)));
     assert!(long.text().contains("longer than"), "{}", long.text());
+    assert_eq!(long.code, 1);
     assert_eq!(lines(&host, "1"), ["1"]);
     host.stop();
 }

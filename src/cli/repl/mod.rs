@@ -15,7 +15,8 @@ use super::args::Repl;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::Output;
 use super::{running, wait};
-use crate::ipc::{Asked, Chunk, Outcome, Said};
+use crate::ipc::script::{Report, Severity};
+use crate::ipc::{Asked, Chunk, MOST_CHUNK, Outcome, Said};
 use crate::script::words;
 use shown::Shown;
 
@@ -79,12 +80,17 @@ impl Script {
         asked: Asked,
         hear: impl FnMut(Said) -> Result<(), Failure>,
     ) -> Result<Outcome, Failure> {
+        if asked.is_too_long() {
+            return Ok(Err(Report::new(Severity::Error, TOO_LONG)));
+        }
         let host = Admin::host(&self.state)?;
         let gone = || Failure::because(Exit::Failed, "the host does not run any more");
         let host = host.ok_or_else(gone)?;
         host.evaluate(&self.name, asked, hear).await
     }
 }
+
+const TOO_LONG: &str = "a chunk is longer than 32 KiB; what is long belongs into the script";
 
 /// The chunks of a text: as many lines as each needs.
 struct Chunks<R>(io::Lines<R>);
@@ -109,7 +115,10 @@ impl<R: BufRead> Iterator for Chunks<R> {
                     );
                 }
             }
-            if chunk.trim().is_empty() {
+            if chunk.len() > MOST_CHUNK {
+                // What is left of it means something else.
+                return Some(Err(Failure::because(Exit::Failed, TOO_LONG)));
+            } else if chunk.trim().is_empty() {
                 chunk.clear();
             } else if words::is_unfinished(&chunk) {
                 chunk.push('\n');

@@ -64,7 +64,8 @@ impl Heard<'_> {
 
     /// It has been cancelled.
     pub(super) fn cancelled(&self) {
-        tell("cancelled");
+        // The terminal has shown a ^C.
+        tell("\ncancelled");
     }
 
     /// What a script says may command no terminal.

@@ -115,7 +115,7 @@ impl Engine {
             within: None,
             follows: full.then(|| "its memory stays full: the script is started again".to_owned()),
             hint: told.hint,
-            traceback: told.traceback.filter(|it| it.matches("repl:").count() > 1),
+            traceback: told.traceback.filter(|it| is_telling(it)),
         })
     }
 
@@ -126,4 +126,10 @@ impl Engine {
     fn tell(&self, message: FromScript) {
         self.core.world.borrow_mut().outbox.host.push(message);
     }
+}
+
+/// Whether more is on the stack than the place that the message names.
+fn is_telling(traceback: &str) -> bool {
+    let frames = traceback.lines().skip(1).map(str::trim_start);
+    frames.filter(|frame| !frame.starts_with('[')).count() > 1
 }
