@@ -8,9 +8,9 @@ local yield, state = coroutine.yield, coroutine.status
 local setmetatable, select, type, unpack = setmetatable, select, type, unpack
 local next, remove = next, table.remove
 local accept_target, weak = accept_target, { __mode = "k" }
+local busy = host.busy
 
--- A vid leads to those who wait for it, in the order of their coming; `busy` tells the host side
--- that something is to be run.
+-- A vid leads to those who wait for it, in the order of their coming.
 local waits = {}
 -- What is to be run: tasks that have something to do, and functions of timers.
 local ready, first, last = {}, 1, 0
@@ -27,7 +27,7 @@ local objects = setmetatable({}, { __mode = "v" })
 local function push(item)
 	last = last + 1
 	ready[last] = item
-	waits.busy = true
+	busy()
 end
 
 -- What is run next: a coroutine or function, the vid it belongs to, where it comes from, and the
@@ -48,7 +48,6 @@ local function take()
 		end
 	end
 	first, last = 1, 0
-	waits.busy = false
 end
 
 -- A task has ended.

@@ -33,6 +33,9 @@ const ROUNDS: usize = 5;
 /// Handshakes a round.
 const HANDSHAKES: usize = 400;
 
+/// Clients that come at once.
+const CROWD: usize = 16;
+
 /// Messages a round, and what they say.
 const MESSAGES: usize = 200_000;
 const TEXT: &str = "0123456789abcdef";
@@ -141,44 +144,62 @@ fn sum(work: &BTreeMap<&'static str, Work>) -> Work {
     work.values().copied().fold(Work::default(), |a, b| a + b)
 }
 
-/// Clients come one after the other, are accepted by the script, and go.
+/// Clients come, are accepted by the script, and go: one after the other, and several at once.
 fn handshake() -> Vec<Row> {
     let server = Server::start(HANDSHAKES);
-    let come = || {
-        for number in 0..HANDSHAKES {
-            Client::enter(server.at, number);
-        }
-        thread::sleep(SETTLE);
-    };
-    come();
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let before = server.work();
+    let mut rows = Vec::new();
+    for at_once in [1, CROWD] {
+        let come = || {
+            shared(HANDSHAKES, at_once, |number| {
+                Client::enter(server.at, number);
+            });
+            thread::sleep(SETTLE);
+        };
         come();
-        ours.push(since(server.work(), &before));
-        let (at, limit) = limits::admissions(HANDSHAKES);
-        for _ in 0..HANDSHAKES {
-            limits::be_admitted(at);
+        let (mut ours, mut bare, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let before = server.work();
+            let begun = Instant::now();
+            come();
+            rates.push(HANDSHAKES as f64 / (begun.elapsed() - SETTLE).as_secs_f64());
+            ours.push(since(server.work(), &before));
+            let (at, limit) = limits::admissions(HANDSHAKES);
+            shared(HANDSHAKES, at_once, |_| limits::be_admitted(at));
+            bare.push(limit.join().unwrap());
         }
-        bare.push(limit.join().unwrap());
-    }
-    let each = |time: Duration| time / HANDSHAKES as u32;
-    let ours_of = |figure: fn(Work) -> Duration| {
-        median(ours.iter().map(|work| each(figure(sum(work)))).collect())
-    };
-    let bare_of = |figure: fn(Work) -> Duration| {
-        median(bare.iter().map(|work| each(figure(*work))).collect())
-    };
-    let what = format!("processor ({})", parts(&ours, HANDSHAKES));
-    vec![
-        Row::times(
-            "outside the kernel",
+        let each = |time: Duration| time / HANDSHAKES as u32;
+        let ours_of = |figure: fn(Work) -> Duration| {
+            median(ours.iter().map(|work| each(figure(sum(work)))).collect())
+        };
+        let bare_of = |figure: fn(Work) -> Duration| {
+            median(bare.iter().map(|work| each(figure(*work))).collect())
+        };
+        let rate = median(rates);
+        let parts = parts(&ours, HANDSHAKES);
+        rows.push(Row::times(
+            format!("{at_once} at once, outside the kernel"),
             ours_of(|w| w.user),
             bare_of(|w| w.user),
             "0.8",
-        ),
-        Row::times(what, ours_of(|w| w.all), bare_of(|w| w.all), "0.5"),
-    ]
+        ));
+        rows.push(Row::times(
+            format!("{at_once} at once, processor ({parts}; {rate:.0}/s here)"),
+            ours_of(|w| w.all),
+            bare_of(|w| w.all),
+            "0.5",
+        ));
+    }
+    rows
+}
+
+/// Does it for each number below `count`, on so many threads.
+fn shared(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    thread::scope(|scope| {
+        for first in 0..threads {
+            let work = &work;
+            scope.spawn(move || (first..count).step_by(threads).for_each(work));
+        }
+    });
 }
 
 /// One client says as much as it can, and a callback counts.

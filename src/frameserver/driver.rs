@@ -9,7 +9,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use identity::Reference;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Receiver;
@@ -165,7 +165,8 @@ pub(super) async fn drive(mut stream: TcpStream, ticket: Ticket, mut inbox: Rece
         return;
     };
     let end = peer.serve(&mut stream, &mut inbox).await;
-    peer.finish(stream, &mut inbox, end).await;
+    // Boxed, so that nobody's task has room for an end all the time.
+    Box::pin(peer.finish(stream, &mut inbox, end)).await;
 }
 
 impl From<Error> for End {
@@ -569,9 +570,14 @@ async fn read(
 async fn goodbye(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
-    let mut unread = [0; 1024];
-    while stream.read(&mut unread).await? > 0 {}
-    Ok(())
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut [0; 1024]) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 /// Waits for a deadline; for ever, if there is none.

@@ -95,19 +95,25 @@ impl Pipes {
     async fn drain(mut self, mut program: Program) {
         loop {
             self.write(&mut program);
-            let mut chunk = [0; CHUNK];
-            while let Some(output) = &self.output {
-                match output.try_read(&mut chunk) {
-                    Ok(1..) => {}
-                    Err(error) if is_full(&error) => break,
-                    Ok(0) | Err(_) => self.output = None,
-                }
-            }
+            self.discard();
             let writes = self.input.as_ref().filter(|_| !program.input().is_empty());
             if writes.is_none() && self.output.is_none() {
                 return;
             }
             either(writes, self.output.as_ref()).await;
+        }
+    }
+
+    /// Reads what is there, for nobody. Not where anything is awaited: what is read into would be part
+    /// of each peer's task.
+    fn discard(&mut self) {
+        let mut chunk = [0; CHUNK];
+        while let Some(output) = &self.output {
+            match output.try_read(&mut chunk) {
+                Ok(1..) => {}
+                Err(error) if is_full(&error) => return,
+                Ok(0) | Err(_) => self.output = None,
+            }
         }
     }
 }

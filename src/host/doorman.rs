@@ -11,9 +11,9 @@ use keystore::{
 };
 use tokio::time::Instant;
 
-use super::admit::{self, Use, Way};
 use super::control::Reply;
 use super::refusals::Refusals;
+use super::way::{self, Use, Way};
 use super::{Host, peers};
 use crate::ipc::admin::FromHost;
 
@@ -51,7 +51,7 @@ pub fn admit(
         .iter()
         .map(|window| (window, window.left(now, highest)));
     let window = without_secret(name, open);
-    let way = admit::which_way(keystore, now, name, key, Some(Use::Required(window)))?;
+    let way = way::find(keystore, now, name, key, Some(Use::Required(window)))?;
     if let Ok(Way::Window(window)) = way {
         let enrol = Change::Enrol { window, key: *key };
         match keystore.apply(now, &Actor::Host, &[enrol]) {

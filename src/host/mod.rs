@@ -8,6 +8,7 @@
 //! | room | what it decides |
 //! | --- | --- |
 //! | `admit` | which step of an admission is next |
+//! | `way` | which way a key may come in, or why not |
 //! | `fronts` | which frameservers run |
 //! | `peers` | what the questions of their peers come to |
 //! | `windows` | which secrets verify, and what scripts hear of their windows |
@@ -72,6 +73,7 @@ mod simulation;
 mod store;
 mod strangers;
 mod watch;
+mod way;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -198,8 +200,8 @@ pub fn refusal(
     key: &PublicKey,
     window: Option<WindowId>,
 ) -> Result<Option<Reason>, StoreError> {
-    let secret = Some(admit::Use::Required(window));
-    Ok(admit::which_way(keystore, now, name, key, secret)?.err())
+    let secret = Some(way::Use::Required(window));
+    Ok(way::find(keystore, now, name, key, secret)?.err())
 }
 
 /// Runs the scripts until all of them have ended or a signal says so; returns the exit code.

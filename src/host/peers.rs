@@ -7,10 +7,11 @@ use keystore::{
     Actor, ApplyError, Change, Entry, How, Keystore, Note, Now, Reason, Scope, Standing, StoreError,
 };
 
-use super::admit::{self, Admitted, Effect, Table, Way};
+use super::admit::{Admitted, Effect, Table};
 use super::keyroom::Room;
 use super::roll::{Session, Stage};
 use super::store::Then;
+use super::way::{self, Way};
 use super::{FrontId, Host};
 use crate::ipc::frameserver::ToFrameserver;
 use crate::ipc::script::{Request, ToScript};
@@ -86,7 +87,7 @@ impl Host {
         let secret = front.uses.get(&secret).copied();
         let blind = self.blind;
         self.store.read(move |keystore, now| {
-            let way = admit::which_way_or_anonymous(keystore, now, &name, &key, secret, anonymous);
+            let way = way::or_anonymous(keystore, now, &name, &key, secret, anonymous);
             Box::new(move |host: &mut Self| {
                 let way = match way {
                     Ok(_) if blind => Err(Reason::Keystore),
@@ -200,8 +201,7 @@ impl Host {
         let anonymous = front.takes_anonymous();
         match way {
             Way::Known { .. } | Way::Anonymous => self.store.read(move |keystore, now| {
-                let found =
-                    admit::which_way_or_anonymous(keystore, now, &name, &key, good_for, anonymous);
+                let found = way::or_anonymous(keystore, now, &name, &key, good_for, anonymous);
                 let entry = match found {
                     Ok(Ok(Way::Known { .. })) => read_entry(keystore, now, &name, &key).map(Some),
                     Ok(Ok(Way::Anonymous)) if way == Way::Anonymous => Ok(None),

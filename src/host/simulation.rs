@@ -12,7 +12,8 @@ use identity::{Name, PublicKey, Secret};
 use keystore::{Actor, Change, Keystore, Memory, Now, OpenWindow, Origin, Reason, Scope, WindowId};
 use rand_core::{Rng, SeedableRng};
 
-use super::admit::{Effect, Table, Use, Way, which_way};
+use super::admit::{Effect, Table};
+use super::way::{self, Use, Way};
 use crate::ipc::{ConnectionId, Scheme};
 use crate::wire::Whole;
 use crate::wire::a12::control::{Control, Header, Hello, Mode};
@@ -280,14 +281,14 @@ impl World {
         let back = match job {
             Job::Lookup(key, secret) => {
                 assert_eq!(secret, SECRET);
-                let way = which_way(&self.store, self.now, &self.name, &key, required);
+                let way = way::find(&self.store, self.now, &self.name, &key, required);
                 Back::Way(way.unwrap())
             }
             Job::Compute(claim, rounds, nonce) => {
                 Back::Challenge(nonce, claim.challenge(&self.host_key, rounds, nonce))
             }
             Job::Commit(key, Way::Known { .. }) => {
-                let way = which_way(&self.store, self.now, &self.name, &key, required);
+                let way = way::find(&self.store, self.now, &self.name, &key, required);
                 let known = matches!(way.unwrap(), Ok(Way::Known { .. }));
                 Back::Committed(if known {
                     Ok(())

@@ -12,7 +12,8 @@ use keystore::{
     WindowId,
 };
 
-use super::admit::{NO_SECRET, Use};
+use super::admit::NO_SECRET;
+use super::way::Use;
 use super::{FrontId, Host, ScriptId, doorman};
 use crate::ipc::ListenerId;
 use crate::ipc::frameserver::{Candidate, Listen, ToFrameserver};

@@ -1,30 +1,34 @@
 //! Frameserver and script: the data link, past the host.
 //!
-//! Either side sends batches. Credit keeps a slow end's queue its own: each side may have
-//! [`CREDIT`] events of a segment under way that the other has not handed back. Frames count as
-//! events, and so do pieces of the script's messages. A client's message costs by its size, whatever
-//! it was cut into, and goes whole once it has begun: [`credit`], [`cost`].
+//! Either side sends batches. Credit keeps a slow end's queue its own: the script may have
+//! [`CREDIT`] events of a segment under way that have not been handed back, and a client as many as
+//! [`credit`] says. Frames count as events, and so do pieces of the script's messages. A client's
+//! message costs by its size, whatever it was cut into, and goes whole once it has begun: [`cost`].
 
 use serde::{Deserialize, Serialize};
 
 use super::{Carries, Exit, SegmentId};
 use crate::wire::a12::event::{External, Io, SegmentKind, Target};
 
-/// How many events of one segment may be under way in one direction: the length of Arcan's client
-/// event queue.
+/// How many events of one segment the script may have under way: the length of Arcan's client event
+/// queue.
 pub const CREDIT: u32 = 127;
 
+/// As much credit a client has for events: they go on while the script is at those before them.
+const CREDIT_OF_EVENTS: u32 = 512;
+
 /// As much credit a segment has on which messages come from the client: small ones come by the
-/// thousand, and go on while the script is at those before them.
+/// thousand.
 const CREDIT_OF_MESSAGES: u32 = 1024;
 
 /// So many bytes of a client's message cost as much as an event.
 const BYTES: usize = 4096;
 
 /// How much a client may have under way to the script.
-pub fn credit(carries: Carries) -> u32 {
+pub const fn credit(carries: Carries) -> u32 {
     match carries {
-        Carries::Events | Carries::Stream { .. } => CREDIT,
+        Carries::Events => CREDIT_OF_EVENTS,
+        Carries::Stream { .. } => CREDIT,
         Carries::Messages { .. } => CREDIT_OF_MESSAGES,
     }
 }

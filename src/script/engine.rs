@@ -31,11 +31,12 @@ const TICK: Duration = Duration::from_millis(25);
 /// Further behind than this, ticks are dropped.
 const MAX_BEHIND: u32 = 100;
 
-/// How many statuses are dispatched before messages are taken again.
-const BATCH: usize = 256;
+/// How many statuses are dispatched before messages are taken again, and credit is handed back: a
+/// part of the credit of one segment, so that more of it is on its way meanwhile.
+const BATCH: usize = 48;
 
 /// How many batches are dispatched at most before another process takes over.
-const SETTLING: u32 = 1000;
+const SETTLING: u32 = 5000;
 
 /// What a script process runs: one script in one VM.
 pub struct Engine {

@@ -26,6 +26,8 @@ pub(super) struct Tasks {
     /// What the running code belongs to, and whether it is a task.
     owner: Cell<Option<Vid>>,
     inside: Cell<bool>,
+    /// Something is to be run: looking costs nothing, as it is done after each callback.
+    busy: Cell<bool>,
     /// When this turn began. Times are counted from there.
     now: Cell<Instant>,
     timers: RefCell<Timers>,
@@ -61,6 +63,7 @@ impl Tasks {
             half: OnceCell::new(),
             owner: Cell::new(None),
             inside: Cell::new(false),
+            busy: Cell::new(false),
             now: Cell::new(now),
             timers: RefCell::default(),
             unheld: Rc::default(),
@@ -107,12 +110,16 @@ impl Tasks {
 
     /// What is to be run next.
     pub(super) fn take(&self) -> Option<Work> {
+        if !self.is_busy() {
+            return None;
+        }
         let half = self.half.get()?;
         let (run, vid, place, evaluation) = half
             .take
             .call::<(Value, Option<u32>, Option<String>, Option<f64>)>(())
             .ok()?;
-        (!run.is_nil()).then(|| Work {
+        self.busy.set(!run.is_nil());
+        self.is_busy().then(|| Work {
             run,
             vid: vid.map(Vid::new),
             place: place.unwrap_or_default(),
@@ -122,8 +129,7 @@ impl Tasks {
 
     /// Whether something is to be run.
     pub(super) fn is_busy(&self) -> bool {
-        let half = self.half.get();
-        half.is_some_and(|half| half.waits.raw_get::<bool>("busy").unwrap_or_default())
+        self.busy.get()
     }
 
     /// A timer's time has come.
@@ -274,6 +280,14 @@ fn host(lua: &Lua, core: &Rc<Core>) -> mlua::Result<Table> {
     host.raw_set(
         "owner",
         lua.create_function(move |_, ()| Ok(own.tasks.owner.get().map(Vid::number)))?,
+    )?;
+    let own = Rc::clone(core);
+    host.raw_set(
+        "busy",
+        lua.create_function(move |_, ()| {
+            own.tasks.busy.set(true);
+            Ok(())
+        })?,
     )?;
     host.raw_set(
         "place",

@@ -113,3 +113,16 @@ fn i3_a_refusal_is_told_at_the_next_multiple_whenever_it_is_known() {
     assert_eq!([100_000, 150_000, 199_999].map(after), [200_000; 3]);
     assert_eq!(after(7_000_001), 7_100_000);
 }
+
+#[test]
+fn i10_a_task_is_no_larger_than_its_peer_needs() {
+    fn of<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    let task = of(drive);
+    assert!(
+        task <= 2048,
+        "{task} bytes, {} of them the peer's",
+        size_of::<Peer>()
+    );
+}

@@ -6,6 +6,9 @@ use crate::wire::a12::event::{External, Target, Text};
 
 const ID: SessionId = SessionId(1);
 
+/// How many events a client may have under way.
+const FROM_CLIENT: u32 = link::credit(Carries::Events);
+
 fn segment(channel: u8) -> SegmentId {
     SegmentId {
         session: ID,
@@ -95,11 +98,11 @@ fn widths(sent: &[ToScript]) -> Vec<u16> {
 fn a_client_may_have_as_many_events_under_way_as_there_is_credit() {
     let script = Outbox::default();
     let mut session = accepted(&script);
-    for _ in 0..=CREDIT {
+    for _ in 0..=FROM_CLIENT {
         session.event(says("x"));
     }
     session.forward(&script);
-    assert_eq!(script.take().len(), CREDIT as usize);
+    assert_eq!(script.take().len(), FROM_CLIENT as usize);
     assert!(!session.is_caught_up(&script));
     let epoch = script.epoch().unwrap();
     session.said(epoch, credit(1)).unwrap();
@@ -176,7 +179,7 @@ fn a_new_script_gets_what_lives_and_no_credit_that_is_not_its_own() {
     session.written(10, &script);
     assert_eq!(script.take(), []);
     // The old script's credit changes nothing for the new one.
-    for _ in 1..CREDIT {
+    for _ in 1..FROM_CLIENT {
         session.event(says("x"));
     }
     session.said(old, credit(100)).unwrap();
@@ -243,7 +246,7 @@ fn what_a_client_said_before_it_went_still_arrives_as_credit_comes() {
     let script = Outbox::default();
     let mut session = accepted(&script);
     let epoch = script.epoch().unwrap();
-    for _ in 0..=CREDIT {
+    for _ in 0..=FROM_CLIENT {
         session.event(says("x"));
     }
     session.forward(&script);
@@ -267,7 +270,7 @@ fn a_script_that_closes_what_is_over_gets_only_the_end() {
     let script = Outbox::default();
     let mut session = accepted(&script);
     let epoch = script.epoch().unwrap();
-    for _ in 0..2 * CREDIT {
+    for _ in 0..2 * FROM_CLIENT {
         session.event(says("x"));
     }
     session.forward(&script);
@@ -348,13 +351,13 @@ fn i10_frames_cost_credit_as_events_do() {
     let mut session = accepted(&script);
     let epoch = script.epoch().unwrap();
     session.said(epoch, flags(0, true, false)).unwrap();
-    for _ in 0..CREDIT {
+    for _ in 0..FROM_CLIENT {
         session.event(frame(1));
     }
     session.event(says("x"));
     session.event(frame(2));
     session.forward(&script);
-    assert_eq!(script.take().len(), 1 + CREDIT as usize);
+    assert_eq!(script.take().len(), 1 + FROM_CLIENT as usize);
     assert!(!session.is_caught_up(&script));
     session.said(epoch, credit(2)).unwrap();
     session.forward(&script);

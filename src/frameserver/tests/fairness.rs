@@ -4,6 +4,9 @@ use std::io::Write;
 
 use super::*;
 
+/// How many events a client may have under way.
+const FROM_CLIENT: u32 = crate::ipc::link::credit(Carries::Events);
+
 #[test]
 fn i10_idlers_push_out_each_other_and_no_honest_client() {
     run(async {
@@ -112,10 +115,10 @@ fn i10_a_script_that_does_not_keep_up_with_one_client_hears_the_others() {
     run(async {
         let mut rig = Rig::new().await;
         let (mut loud, segment) = rig.accepted().await;
-        for number in 0..2 * CREDIT {
+        for number in 0..2 * FROM_CLIENT {
             loud.message(&number.to_string()).await;
         }
-        for number in 0..CREDIT {
+        for number in 0..FROM_CLIENT {
             let expected = told(segment, &number.to_string());
             assert_eq!(rig.script.hears().await, expected);
         }
@@ -123,11 +126,11 @@ fn i10_a_script_that_does_not_keep_up_with_one_client_hears_the_others() {
         let (mut other, quiet) = rig.accepted().await;
         other.message("me too").await;
         assert_eq!(rig.script.hears().await, told(quiet, "me too"));
-        let events = CREDIT;
+        let events = FROM_CLIENT;
         rig.script
             .says(FromScript::Credit { segment, events })
             .await;
-        for number in CREDIT..2 * CREDIT {
+        for number in FROM_CLIENT..2 * FROM_CLIENT {
             let expected = told(segment, &number.to_string());
             assert_eq!(rig.script.hears().await, expected);
         }

@@ -8,11 +8,12 @@ use identity::Name;
 use tokio::time::Instant;
 
 use crate::host::ScriptId;
-use crate::host::admit::{Table, Use};
+use crate::host::admit::Table;
 use crate::host::child::Child;
 use crate::host::interface::{self, Bound};
 use crate::host::refusals::Refusals;
 use crate::host::strangers::Seen;
+use crate::host::way::Use;
 use crate::host::windows::Required;
 #[cfg(test)]
 use crate::ipc::Socket;

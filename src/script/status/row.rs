@@ -1,7 +1,7 @@
 //! A status as the row of values that the shim makes a table of.
 
 use data_encoding::BASE64;
-use mlua::{Lua, Result, Value};
+use mlua::{Lua, LuaString, Result, Value};
 
 use super::{DATATYPES, HANDOVER, Id, NETWORK_SERVER, Status, segkind};
 use crate::ipc::Exit;
@@ -19,10 +19,14 @@ struct Row<'l> {
 }
 
 impl Row<'_> {
-    fn text(mut self, text: &str) -> Result<Self> {
+    fn text(self, text: &str) -> Result<Self> {
         let text = self.lua.create_string(text)?;
-        self.values.push(Value::String(text));
-        Ok(self)
+        Ok(self.string(text))
+    }
+
+    fn string(mut self, string: LuaString) -> Self {
+        self.values.push(Value::String(string));
+        self
     }
 
     fn number(mut self, number: impl Into<f64>) -> Self {
@@ -289,8 +293,13 @@ fn external(
     let id = said(event);
     match event {
         External::Message(text) => {
-            let row = row.text(&text.text)?.flag(text.multipart);
-            joined(row.frame().absent(), whole)?
+            let message = row.lua.create_string(&text.text)?;
+            let row = row.string(message.clone()).flag(text.multipart);
+            let row = row.frame().absent();
+            match whole {
+                Whole::Itself => row.string(message).absent(),
+                other => joined(row, other)?,
+            }
         }
         External::Fragment { multipart, .. } => {
             let row = row.text("")?.flag(*multipart);
@@ -362,7 +371,7 @@ fn external(
 
 fn joined<'l>(row: Row<'l>, whole: &Whole) -> Result<Row<'l>> {
     match whole {
-        Whole::Part => Ok(row.absent().absent()),
+        Whole::Part | Whole::Itself => Ok(row.absent().absent()),
         Whole::Text(text) => Ok(row.text(text)?.absent()),
         Whole::Lost(why) => row.absent().maybe(Some(why)),
     }

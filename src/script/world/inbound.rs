@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, Whole, World};
-use crate::ipc::link::{self, Assembly, CREDIT, Ends, TooLarge};
+use crate::ipc::link::{self, Assembly, Ends, TooLarge};
 use crate::ipc::script::{FromScript, Request, ToScript};
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
 use crate::script::status::{self, Frame, NETWORK_SERVER, Resized, Status, is_network};
@@ -360,7 +360,7 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        if segment.waiting >= CREDIT {
+        if segment.waiting >= link::credit(segment.carries) {
             return;
         }
         let silent = segment.stage == Stage::Silent;
@@ -406,6 +406,9 @@ impl World {
                     _ => {}
                 }
                 let whole = match &event {
+                    External::Message(text) if !text.multipart && segment.joined.begins() => {
+                        Whole::Itself
+                    }
                     External::Message(text) => {
                         segment.joined.push(text.text.as_bytes(), text.multipart)
                     }
@@ -480,7 +483,7 @@ impl World {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
-        if segment.waiting >= CREDIT {
+        if segment.waiting >= link::credit(segment.carries) {
             return;
         }
         if segment.stage == Stage::Silent {

@@ -16,6 +16,8 @@ pub(in crate::script) struct Joined {
 pub(in crate::script) enum Whole {
     /// Nothing: it goes on.
     Part,
+    /// A text that is no longer than the message.
+    Itself,
     /// This text.
     Text(String),
     /// A text that cannot be given, and why.
@@ -23,6 +25,11 @@ pub(in crate::script) enum Whole {
 }
 
 impl Joined {
+    /// Whether a message that comes now begins a text.
+    pub(super) fn begins(&self) -> bool {
+        self.bytes.is_empty() && !self.over
+    }
+
     /// Takes the bytes of the next message, cut from the text anywhere.
     pub(super) fn push(&mut self, part: &[u8], multipart: bool) -> Whole {
         self.over |= self.bytes.len() + part.len() > MAX_WHOLE;

@@ -6,7 +6,7 @@ use identity::{Name, PublicKey};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ipc::link::{CREDIT, Ends};
+use crate::ipc::link::{Ends, credit};
 use crate::ipc::script::{Request, ToScript};
 use crate::ipc::{Carries, Options, Scheme};
 use crate::script::picture::Limit;
@@ -15,7 +15,7 @@ use crate::script::vids::{Flags, Say};
 use crate::wire::a12::event::{External, SegmentRequest, Target, Text};
 
 /// The credit of a fresh segment.
-const FULL: u64 = CREDIT as u64;
+const FULL: u64 = credit(Carries::Events) as u64;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -356,7 +356,7 @@ proptest! {
         prop_assert_eq!(watched.asked, watched.answered);
         for segment in world.objects.values() {
             if let Object::Segment(segment) = segment {
-                prop_assert!(segment.waiting <= CREDIT);
+                prop_assert!(u64::from(segment.waiting) <= FULL);
             }
         }
     }
