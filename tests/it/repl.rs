@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::host::{Host, Moonport, Place, moonport};
 use crate::key::ANNA;
-use crate::process::{Ended, PATIENCE, Process};
+use crate::process::{Ended, PATIENCE, Process, Watched};
 
 /// Answers its clients, and keeps the last one in a global.
 const ECHO: &str = r#"
@@ -466,7 +466,10 @@ impl Terminal {
     }
 
     /// Its exit code.
+    #[track_caller]
     fn wait(mut self) -> i32 {
+        let ended = Watched::new(self.child.id()).is_gone_within(PATIENCE);
+        assert!(ended, "it does not end: {:?}", &self.text[self.read..]);
         self.child.wait().unwrap().code().unwrap()
     }
 }
@@ -518,6 +521,8 @@ fn at_a_terminal_there_are_completion_history_and_cancelling() {
     prompt.expect("error: repl:1: attempt to call");
     prompt.types(".help\r");
     prompt.expect("cancels what runs");
+    // Before the prompt is there it would be no key, but the end of what the terminal sends.
+    prompt.expect("echo> ");
     prompt.types("\x04");
     assert_eq!(prompt.wait(), 0);
 
@@ -533,7 +538,8 @@ fn at_a_terminal_there_are_completion_history_and_cancelling() {
     let mut again = Terminal::open(&host, home.path());
     again.expect("echo> ");
     again.types("\x1b[A\x1b[A\x1b[A\r");
-    again.expect("\"and on\"");
+    again.expect("\"and on\"\r\n");
+    again.expect("echo> ");
     again.types("\x04");
     assert_eq!(again.wait(), 0);
     host.stop();
