@@ -229,9 +229,17 @@ end
 
 -- From now on what comes is kept until it is waited for: as long as there is the object, or until
 -- all tasks have ended that have waited for it.
-local function attend(object, vid)
+local function keep(object, vid)
 	if not inboxes[object] then
 		inboxes[object] = host.keeper(vid)
+	end
+end
+
+-- For a prompt nothing is kept: what comes between two evaluations is for the script's callbacks.
+local function attend(object, vid)
+	local task = tasks[running() or 0]
+	if not (task and task.evaluation) then
+		keep(object, vid)
 	end
 end
 
@@ -245,7 +253,7 @@ local function accepted(task, vid)
 		return nil
 	end
 	local object = segment(client)
-	attend(object, client)
+	keep(object, client)
 	task.vid = client
 	return object
 end

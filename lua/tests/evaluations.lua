@@ -117,6 +117,34 @@ return {
 		has(said, "was deleted")
 	end,
 
+	["callbacks do not wait for somebody who has looked in"] = function()
+		local s = up()
+		s:request(1, 7)
+		s:register(7)
+		evaluate(s, "seg = moonport.segment(c) return seg:expect('message', 10)")
+		s:turn(20)
+		has(s:said(), "timeout")
+		evaluate(s, "seg:expect('message', -1)")
+		evaluate(s, "moonport.any(seg, 10)")
+		evaluate(s, "for status in seg:events() do end")
+		s:host(('{"Cancel":%d}'):format(number))
+		s:turn(20)
+		s:message(7, "moon")
+		eq(s:get("last"), "message")
+		s:terminate(7)
+		eq(s:get("last"), "terminated")
+	end,
+
+	["what comes for a client that was accepted at the prompt is kept for it"] = function()
+		local s = up()
+		evaluate(s, "target_updatehandler(l, function() end)")
+		evaluate(s, "a = moonport.segment(l):accept()")
+		s:request(1, 7)
+		s:register(7)
+		s:message(7, "moon")
+		has(evaluate(s, "a:expect('message').text"), "moon")
+	end,
+
 	["a client is accepted at the prompt"] = function()
 		local s = up()
 		evaluate(s, "target_updatehandler(l, function() end)")
