@@ -50,6 +50,7 @@ mod operations;
 mod process;
 mod refusals;
 mod reload;
+mod repl;
 mod repository;
 mod revoke;
 mod sandbox;

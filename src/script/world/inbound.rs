@@ -22,7 +22,7 @@ const LAST_WORDS: usize = 31;
 const MAX_ADOPTIONS: usize = 4096;
 
 impl World {
-    /// Takes what the host says; `Run` and `Stop` are not for here.
+    /// Takes what the host says; what is for the engine is not for here.
     pub(in crate::script) fn host(&mut self, message: ToScript) {
         match message {
             ToScript::Run(_)
@@ -33,7 +33,9 @@ impl World {
             | ToScript::TakeOver
             | ToScript::Leave
             | ToScript::Begin
-            | ToScript::Stop => {}
+            | ToScript::Stop
+            | ToScript::Evaluate { .. }
+            | ToScript::Cancel(_) => {}
             ToScript::Adopt {
                 listener,
                 survivors,
