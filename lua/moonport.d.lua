@@ -526,7 +526,11 @@ moonport.json = {}
 moonport.keys = {}
 util = {}
 --- null, as moonport.json has it
+---@type any
 moonport.json.null = nil
+--- What goes from a running program to the one that takes its place: numbers, strings, booleans, and tables of them. While a program is loaded it is empty; docs/reload.md says more.
+---@type table
+moonport.state = {}
 
 ---@class segment
 local segment = {}

@@ -59,6 +59,11 @@ impl PrivateKey {
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
+
+    /// What peers would know it by; `None` where that would be of low order.
+    pub fn public(&self) -> Option<PublicKey> {
+        HostKey::new(self.0.clone()).map(|key| key.public())
+    }
 }
 
 impl fmt::Debug for PrivateKey {

@@ -164,6 +164,8 @@ pub enum Reason {
     TurnedAway,
     /// The keystore does not work.
     Keystore,
+    /// The listener was closed while it came in, or the host was ending.
+    Closing,
 }
 
 impl From<Denied> for Reason {

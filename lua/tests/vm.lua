@@ -163,6 +163,16 @@ return {
 		eq(stage("#!/usr/bin/env moonport\nprint(1)"):out(), { "1" })
 	end,
 
+	["a script that is called what a function of ours is has its own entry points"] = function()
+		local s = stage("print(get_key('x'))", { appl = "get_key" })
+		eq(s:out(), { "nil" })
+		eq(s:err(), "")
+		local s = stage("local old = get_key function get_key(args) print(args[1], old('x')) end", { appl = "get_key" })
+		eq(s:out(), { "one\tnil" })
+		eq(stage("function main(args) print(args[2]) end", { appl = "shutdown" }):out(), { "two" })
+		has(stage("", { appl = "print", directory = true }):err(), "has no function print()")
+	end,
+
 	["a missing script and a syntax error get one clear line"] = function()
 		local s = stage("", { program = "nope.lua" })
 		eq(s:exit(), 1)

@@ -16,7 +16,7 @@ use super::output::{Output, printable, tell};
 use super::passphrase::{self, FLAGS};
 use super::{named, rooms};
 use crate::formats::{
-    self, Format, Imported, ImportedScope, Inbound, State, Take, Where, arcan, curvecp,
+    self, Format, Imported, ImportedScope, Inbound, Private, State, Take, Where, arcan, curvecp,
     folder::Folder, jsonl, zeromq,
 };
 
@@ -88,14 +88,19 @@ pub(super) async fn import_host(
         let why = format_args!("{}: there is no key to listen with", args.path.display());
         return Err(Failure::because(Exit::Usage, why));
     }
-    let one = found.private.len() == 1;
+    let keys: Vec<PrivateKey> = found
+        .private
+        .iter()
+        .map(fitting)
+        .collect::<Result<_, _>>()?;
+    let one = keys.len() == 1;
     let place = args.passphrase.place();
     let seal = match args.seal || place.is_some() {
         true => Some(passphrase::new(place.as_ref(), FLAGS).await?),
         false => None,
     };
     let mut admin = Admin::open(state)?;
-    for own in &found.private {
+    for (own, private) in found.private.iter().zip(keys) {
         let tag = match (&args.tag, one) {
             (Some(tag), true) => tag.clone(),
             (Some(_), false) => {
@@ -107,7 +112,7 @@ pub(super) async fn import_host(
         };
         let change = HostKeyChange::New {
             seal: seal.clone(),
-            private: Some(PrivateKey::new(*own.secret.reveal())),
+            private: Some(private),
         };
         let listed = admin
             .change_host_key(tag.clone(), change, args.how.dry_run)
@@ -119,6 +124,22 @@ pub(super) async fn import_host(
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// A private key, which has to be that of the public key beside it.
+fn fitting(own: &Private) -> Result<PrivateKey, Failure> {
+    let private = PrivateKey::new(*own.secret.reveal());
+    match (own.public, private.public()) {
+        (Some(said), own_public) if own_public != Some(said) => {
+            let at = printable(&own.from.to_string());
+            let why = format_args!(
+                "{at}: the secret key is not that of the public key beside it, {said}; whoever knows \
+                 that one could not connect, so nothing is taken over"
+            );
+            Err(Failure::because(Exit::Usage, why))
+        }
+        _ => Ok(private),
+    }
 }
 
 /// Writes those who may connect to us.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::admin::Admin;
 use super::args::{Changing, HostKey, HostKeyCommand, PassphraseSource};
 use super::exit::{Exit, Failure};
-use super::key::{agreed, in_base64, show};
+use super::key::{agreed, in_base64, in_z85, show};
 use super::output::Output;
 use super::passphrase::{self, FLAGS, NEW_FLAGS};
 use super::{duration, exchange, rooms};
@@ -198,13 +198,14 @@ fn list(listed: &[Listed], json: bool, out: &Output) -> Result<(), Failure> {
             "ANSWERS",
             "KEY",
             "FINGERPRINT",
+            "Z85",
         ],
         &rows,
     )
 }
 
 /// The current key of a tag, and the previous one if there is one.
-fn rows(listed: &Listed, now: u64) -> Vec<[String; 7]> {
+fn rows(listed: &Listed, now: u64) -> Vec<[String; 8]> {
     let row = |state: &str, key: PublicKey, since: Option<u64>, answers: String| {
         let ago = |since: u64| {
             let age = Duration::from_millis(now.saturating_sub(since));
@@ -218,6 +219,7 @@ fn rows(listed: &Listed, now: u64) -> Vec<[String; 7]> {
             answers,
             key.to_string(),
             key.fingerprint().to_string(),
+            in_z85(key),
         ]
     };
     let ring = &listed.ring;
@@ -239,6 +241,7 @@ struct Shown<'a> {
     tag: &'a str,
     #[serde(serialize_with = "in_base64")]
     key: PublicKey,
+    z85: String,
     fingerprint: String,
     sealed: bool,
     since_ms: Option<u64>,
@@ -251,6 +254,7 @@ struct Shown<'a> {
 struct ShownPrevious {
     #[serde(serialize_with = "in_base64")]
     key: PublicKey,
+    z85: String,
     fingerprint: String,
     rotated_ms: u64,
     answers_until_ms: u64,
@@ -262,11 +266,13 @@ impl<'a> Shown<'a> {
         Self {
             tag: listed.tag.as_str(),
             key: ring.current,
+            z85: in_z85(ring.current),
             fingerprint: ring.current.fingerprint().to_string(),
             sealed: listed.sealed,
             since_ms: ring.since_ms,
             previous: ring.previous.as_ref().map(|previous| ShownPrevious {
                 key: previous.key,
+                z85: in_z85(previous.key),
                 fingerprint: previous.key.fingerprint().to_string(),
                 rotated_ms: previous.rotated_ms,
                 answers_until_ms: previous.until_ms,
@@ -318,6 +324,7 @@ mod tests {
         let json = serde_json::to_value(Shown::of(&listed())).unwrap();
         assert_eq!(json["previous"]["answers_until_ms"], 101_000);
         assert_eq!(json["sealed"], true);
+        assert_eq!(json["z85"], in_z85(listed().ring.current));
         assert!(json.get("dry_run").is_none());
     }
 }

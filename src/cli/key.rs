@@ -7,7 +7,7 @@ mod words;
 
 use std::path::Path;
 
-use identity::PublicKey;
+use identity::{PublicKey, z85};
 use keystore::{Change, Entry};
 use serde::Serialize;
 
@@ -169,6 +169,7 @@ pub(super) fn show(key: PublicKey, how: &OurKey, out: &Output) -> Result<Exit, F
             out.line(key)?;
             out.line(format_args!("fingerprint: {}", key.fingerprint()))?;
             out.line(format_args!("words: {}", key.fingerprint().words()))?;
+            out.line(format_args!("in Z85, for ZeroMQ: {}", in_z85(key)))?;
         }
     }
     if how.qr {
@@ -211,6 +212,7 @@ struct Alone {
     key: PublicKey,
     fingerprint: String,
     words: String,
+    z85: String,
 }
 
 impl Alone {
@@ -219,8 +221,14 @@ impl Alone {
             key,
             fingerprint: key.fingerprint().to_string(),
             words: key.fingerprint().words(),
+            z85: in_z85(key),
         }
     }
+}
+
+/// A key as ZeroMQ's programs write it.
+pub(super) fn in_z85(key: PublicKey) -> String {
+    z85::encode(key.as_bytes()).to_string()
 }
 
 pub(super) fn in_base64<S: serde::Serializer>(

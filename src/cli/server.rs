@@ -413,6 +413,7 @@ fn write_arcan(known: &Known, path: &Path, private: bool, out: &Output) -> Resul
     let keys = usual.as_ref().map(|key| Private {
         tag: default,
         secret: bytes(key),
+        public: None,
         from: here(),
     });
     let files = formats::arcan::write(&[], &servers, keys.as_slice());

@@ -159,7 +159,13 @@ fn host_key(
         imported.skip(file.at(None), "a private key, which was not asked for");
     } else if tag.as_str() == DEFAULT {
         let from = file.at(None);
-        imported.private.push(Private { tag, secret, from });
+        let public = None;
+        imported.private.push(Private {
+            tag,
+            secret,
+            public,
+            from,
+        });
     } else {
         server(servers, tag, file.at(None)).identity = Some(secret);
     }

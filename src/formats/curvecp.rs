@@ -43,6 +43,7 @@ pub(super) fn parse(folder: &Folder, take: Take) -> Result<Imported, Error> {
                     true => imported.private.push(Private {
                         tag: tag(folder).ok_or_else(|| file.flaw(None, Flaw::Private))?,
                         secret,
+                        public: None,
                         from: file.at(None),
                     }),
                     false => imported.skip(file.at(None), "a private key, which was not asked for"),
@@ -60,8 +61,9 @@ pub(super) fn parse(folder: &Folder, take: Take) -> Result<Imported, Error> {
             ),
         });
     }
-    if !imported.private.is_empty() {
+    if let Some(private) = imported.private.first_mut() {
         // Then it is our own.
+        private.public = imported.inbound.first().map(|own| own.key);
         imported.inbound.clear();
     }
     Ok(imported)

@@ -294,6 +294,8 @@ pub struct Private {
     pub tag: Name,
     /// The key.
     pub secret: SecretBytes,
+    /// Its public key, where the file says one: whether they belong together is not known here.
+    pub public: Option<PublicKey>,
     /// Where it stands.
     pub from: Where,
 }

@@ -144,6 +144,7 @@ fn i8_a_private_key_is_not_in_its_debug_text() {
     let private = Private {
         tag: name("default"),
         secret: secret(0xab),
+        public: None,
         from: nowhere(),
     };
     let text = format!("{private:?}");
@@ -219,6 +220,7 @@ fn what_is_written_is_nobody_elses_and_replaces_nothing() {
     let private = Private {
         tag: name("default"),
         secret: secret(5),
+        public: None,
         from: nowhere(),
     };
     let mut entry = Inbound::new(key(7), nowhere());

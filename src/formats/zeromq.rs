@@ -103,7 +103,8 @@ fn certificate(
             tag: tag(folder, file, label.as_deref())
                 .ok_or_else(|| file.flaw(None, Flaw::Form(NO_TAG)))?,
             secret,
-            from: file.at(None),
+            public: Some(public),
+            from: file.at(number),
         }),
     }
     Ok(())

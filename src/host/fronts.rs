@@ -265,7 +265,7 @@ impl Host {
     /// The process of a script is a new one: its listeners are gone with the old one, its sessions
     /// are not.
     pub(super) fn relink_fronts(&mut self, script: ScriptId) {
-        self.disconnect_all(script);
+        self.disconnect_all(script, false);
         for (id, number) in self.fronts_of(script).into_iter().zip((0..=u32::MAX).rev()) {
             let listener = ListenerId(number);
             self.stop_listening(id);
@@ -315,7 +315,7 @@ impl Host {
 
     /// The script is gone for good: nobody new is taken for it.
     pub(super) fn stop_fronts_of(&mut self, script: ScriptId) {
-        self.disconnect_all(script);
+        self.disconnect_all(script, false);
         for id in self.fronts_of(script) {
             self.stop_listening(id);
         }

@@ -162,3 +162,24 @@ fn i5_a_host_that_cannot_hear_its_store_lets_nobody_in_and_keeps_nobody() {
         assert!(!world.admitted.is_empty(), "nobody comes in any more");
     });
 }
+
+#[test]
+fn who_proves_a_key_while_the_host_ends_is_refused_for_that() {
+    with_world(1, async |mut world| {
+        world.settle().await;
+        world.host.signalled();
+        for _ in 0..30 {
+            world.connect();
+            world.settle().await;
+        }
+        assert!(world.admitted.is_empty());
+        let page = world.host.metrics(&[], None).join("\n");
+        let refused = |reason: &str| {
+            let wanted = format!("moonport_refusals_total{{reason=\"{reason}\"}} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&wanted));
+            line.unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!(refused("too-many"), 0);
+        assert!(refused("closing") > 0);
+    });
+}

@@ -133,7 +133,7 @@ fn add(count: Option<&mut u64>) {
 }
 
 /// Why somebody is not let in, as the audit log calls it.
-const REASONS: [(Reason, &str); 14] = [
+const REASONS: [(Reason, &str); 15] = [
     (Reason::WrongSecret, "wrong-secret"),
     (Reason::Protocol, "protocol"),
     (Reason::TooSlow, "too-slow"),
@@ -146,6 +146,7 @@ const REASONS: [(Reason, &str); 14] = [
     (Reason::WindowShut, "window-shut"),
     (Reason::NotProved, "not-proved"),
     (Reason::TooMany, "too-many"),
+    (Reason::Closing, "closing"),
     (Reason::TurnedAway, "turned-away"),
     (Reason::Keystore, "keystore"),
 ];
@@ -178,7 +179,7 @@ impl Host {
     }
 
     /// All of it, line by line.
-    fn metrics(&self, windows: &[Window], records: Option<u64>) -> Vec<String> {
+    pub(super) fn metrics(&self, windows: &[Window], records: Option<u64>) -> Vec<String> {
         let mut page = Page::default();
         let version = env!("CARGO_PKG_VERSION");
         page.family("info", GAUGE, "Which version runs.");

@@ -69,6 +69,8 @@ impl Host {
         if !self.manager.ready && !self.ending.is_begun() && self.is_up() {
             self.manager.ready = true;
             self.manager.say(&[NotifyState::Ready]);
+            // Whoever has waited for it looks at this next.
+            self.manager.status_due = None;
             for name in self.options.handed.names() {
                 if !self
                     .fronts

@@ -107,7 +107,7 @@ pub(super) struct Outbound {
 impl Host {
     /// A script wants a connection.
     pub(super) fn connect(&mut self, script: ScriptId, wanted: Connect) {
-        let own = |outbound: &&Outbound| outbound.script == script;
+        let own = || self.outbound.values().filter(|it| it.script == script);
         let (host, port) = (&wanted.host, wanted.port);
         let allowed = self.options.reach.iter().any(|it| it.covers(host, port));
         let why = if !allowed {
@@ -116,7 +116,7 @@ impl Host {
                 "a script may not connect to {host}:{port}; `moonport run --allow-connect {host}:{port}` lets it"
             );
             "not allowed to connect there"
-        } else if self.outbound.values().filter(own).count() >= MOST {
+        } else if own().filter(|it| !it.over).count() >= MOST || own().count() >= 2 * MOST {
             "too many connections"
         } else {
             match self.start_outbound(script, &wanted) {
@@ -356,15 +356,36 @@ impl Host {
         }
     }
 
-    /// The script's process is gone: so are its connections, once what it has said is out.
-    pub(super) fn disconnect_all(&mut self, script: ScriptId) {
-        for outbound in self.outbound.values_mut() {
+    /// The script's process is gone, and so are its connections: at once, or, if it has closed those
+    /// that it knew, when what it has said is out.
+    pub(super) fn disconnect_all(&mut self, script: ScriptId, closed: bool) {
+        let mut left = Vec::new();
+        for (&id, outbound) in &mut self.outbound {
             if outbound.script == script && !outbound.over {
                 outbound.over = true;
                 outbound.child.tell(ToFrameserver::StopListening);
-                if let Some(session) = outbound.session {
-                    outbound.child.tell(ToFrameserver::Drop(session));
-                }
+                left.push(id);
+            }
+        }
+        if !closed || left.is_empty() {
+            return self.drop_outbound(&left);
+        }
+        let events = self.events.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(FAREWELL).await;
+            let then = Box::new(move |host: &mut Self| host.drop_outbound(&left));
+            // The host is gone if nobody hears this.
+            drop(events.send(Event::Then(then)).await);
+        });
+    }
+
+    /// Whatever is left of these connections ends.
+    fn drop_outbound(&mut self, ids: &[FrontId]) {
+        for id in ids {
+            if let Some(outbound) = self.outbound.get_mut(id)
+                && let Some(session) = outbound.session
+            {
+                outbound.child.tell(ToFrameserver::Drop(session));
             }
         }
     }
@@ -429,8 +450,11 @@ fn pause(failures: u32, random: u32) -> Duration {
     base + base.mul_f64(share / 2.0)
 }
 
-/// How many connections a script may have.
+/// How many connections a script may have, and as many more that are ending.
 const MOST: usize = 64;
+
+/// How long what a script has said last has to go out.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long one attempt may take.
 const DIAL: Duration = Duration::from_secs(10);

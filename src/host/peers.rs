@@ -194,8 +194,8 @@ impl Host {
         if self.blind {
             return self.committed(id, connection, Err(Reason::Keystore));
         }
-        if !self.has_room_for(id, &key) {
-            return self.committed(id, connection, Err(Reason::TooMany));
+        if let Err(reason) = self.has_room_for(id, &key) {
+            return self.committed(id, connection, Err(reason));
         }
         let name = front.name.clone();
         let anonymous = front.takes_anonymous();
@@ -249,10 +249,9 @@ impl Host {
             .is_some_and(|(metadata, source)| {
                 options.keyless && source.ip().is_loopback() && options.socket.takes(metadata)
             });
-        let accepted = match (fits, room) {
-            (true, true) => Ok(()),
-            (true, false) => Err(Reason::TooMany),
-            (false, _) => Err(Reason::Protocol),
+        let accepted = match fits {
+            true => room,
+            false => Err(Reason::Protocol),
         };
         match front.table.committed(connection, accepted) {
             Some(Ok(admitted)) => self.admit(id, connection, admitted, None),
@@ -275,7 +274,7 @@ impl Host {
                 Some(entry) => self.has_room_for(id, &entry.key),
                 None => self.has_room(id),
             };
-            room.then_some(entry).ok_or(Reason::TooMany)
+            room.map(|()| entry)
         });
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
@@ -295,20 +294,28 @@ impl Host {
     }
 
     /// Whether one more session of this key can be borne: no key, and no crowd, takes it all.
-    fn has_room_for(&self, id: FrontId, key: &PublicKey) -> bool {
+    fn has_room_for(&self, id: FrontId, key: &PublicKey) -> Result<(), Reason> {
+        self.has_room(id)?;
         let sessions = self.sessions.iter().map(|(_, session)| session);
         let own = sessions.filter(|session| session.key == Some(*key));
-        self.has_room(id) && own.count() < MAX_PER_KEY
+        match own.count() < MAX_PER_KEY {
+            true => Ok(()),
+            false => Err(Reason::TooMany),
+        }
     }
 
-    fn has_room(&self, id: FrontId) -> bool {
-        let Some(front) = self.fronts.get(&id) else {
-            return false;
+    fn has_room(&self, id: FrontId) -> Result<(), Reason> {
+        let listening = self.fronts.get(&id).filter(|it| it.listener.is_some());
+        let Some(front) = listening.filter(|_| !self.ending.is_begun()) else {
+            return Err(Reason::Closing);
         };
         let sessions = self.sessions.iter().map(|(_, session)| session);
-        front.listener.is_some()
-            && front.undecided < self.options.undecided
-            && sessions.filter(|session| session.front == id).count() < self.options.sessions
+        let room = front.undecided < self.options.undecided
+            && sessions.filter(|session| session.front == id).count() < self.options.sessions;
+        match room {
+            true => Ok(()),
+            false => Err(Reason::TooMany),
+        }
     }
 
     /// Registers the session; only then are its keys released and its script asked.

@@ -54,6 +54,8 @@ pub(super) struct Reload {
     back: Vec<ToScript>,
     /// Sessions that have ended meanwhile, which no process knows yet.
     ended: Vec<(FrontId, SessionId)>,
+    /// The old process has said all it had to say.
+    left: bool,
     /// Who waits for it.
     reply: Option<Reply>,
 }
@@ -159,6 +161,7 @@ impl Host {
                 held: Vec::new(),
                 back: Vec::new(),
                 ended: Vec::new(),
+                left: false,
                 reply,
             }));
         }
@@ -216,6 +219,7 @@ impl Host {
             | FromScript::Secret(_)
             | FromScript::OpenWindow(_)
             | FromScript::CloseWindow { .. }
+            | FromScript::Keys { .. }
             | FromScript::Unlisten(_)
                 if reload.said.len() < MAX_SAID =>
             {
@@ -353,7 +357,10 @@ impl Host {
 
     /// The old process has handed over all it had.
     pub(super) fn left(&mut self, id: ScriptId) {
-        if self.step(id) == Some(Step::Leaving) {
+        if let Some(reload) = self.reload_of(id)
+            && reload.stage == Step::Leaving
+        {
+            reload.left = true;
             self.replace(id);
         }
     }

@@ -27,6 +27,7 @@ use std::rc::Rc;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 pub(super) use constants::CONSTANTS;
+pub(super) use reference::VALUES;
 pub use reference::{Page, reference, stubs};
 
 use super::core::Core;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{Function, Lua, MultiValue, Value};
+use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use evaluations::Evaluation;
 
@@ -42,6 +42,8 @@ const SETTLING: u32 = 5000;
 pub struct Engine {
     lua: Lua,
     core: Rc<Core>,
+    /// The globals as the script finds them.
+    given: Table,
     /// A function per kind of status.
     shim: Vec<Function>,
     clock: Clock,
@@ -120,11 +122,17 @@ impl Engine {
             .load(status::shim())
             .set_name("=[moonport]")
             .call::<Vec<Function>>((handlers, waits, hear))?;
-        let moonport = lua.globals().raw_get::<mlua::Table>("moonport")?;
+        let moonport = lua.globals().raw_get::<Table>("moonport")?;
         moonport.raw_set("state", lua.create_table()?)?;
+        let given = lua.create_table()?;
+        for pair in lua.globals().pairs::<Value, Value>() {
+            let (name, value) = pair?;
+            given.raw_set(name, value)?;
+        }
         Ok(Self {
             lua,
             core,
+            given,
             shim,
             clock: Clock {
                 next: now + TICK,
@@ -221,6 +229,13 @@ impl Engine {
     /// Tells the program what only it can be told: what has come from those who are gone. Then, what
     /// it has for the next process.
     pub(super) fn settle(&mut self) -> Result<Vec<u8>, String> {
+        // What a task has been given already, it hears.
+        for _ in 0..SETTLING {
+            if self.exit.is_some() || !self.core.tasks.is_busy() {
+                break;
+            }
+            self.run_tasks(false);
+        }
         let aside = self.core.world.borrow_mut().set_aside();
         for _ in 0..SETTLING {
             if self.exit.is_some() || self.core.world.borrow().is_through() {
@@ -505,12 +520,15 @@ impl Engine {
 
     // ---- calling into Lua
 
-    /// A global function, looked up now: scripts may replace them at any time.
+    /// A global function of the script, looked up now: it may be replaced at any time. One of ours
+    /// may have the same name, and is none.
     fn global(&self, name: &str) -> Option<Function> {
-        match self.lua.globals().raw_get(name) {
-            Ok(Value::Function(function)) => Some(function),
-            _ => None,
-        }
+        let found = self.lua.globals().raw_get::<Value>(name).ok()?;
+        let Value::Function(function) = &found else {
+            return None;
+        };
+        let ours = self.given.raw_get::<Value>(name).ok()?;
+        (ours != found).then(|| function.clone())
     }
 
     /// An entry point of the appl.
@@ -584,7 +602,7 @@ impl Engine {
 
     /// The VM's globals, for tests.
     #[cfg(test)]
-    pub(super) fn globals(&self) -> mlua::Table {
+    pub(super) fn globals(&self) -> Table {
         self.lua.globals()
     }
 }

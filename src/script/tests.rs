@@ -175,6 +175,16 @@ impl UserData for Stage {
         methods.add_method("err", |_, stage, ()| {
             Ok(std::mem::take(&mut stage.tape.0.borrow_mut().1))
         });
+        methods.add_method_mut("settle", |_, stage, ()| {
+            let settled = stage.engine.settle();
+            stage.drain();
+            Ok(settled.err())
+        });
+        methods.add_method_mut("leave", |_, stage, ()| {
+            stage.engine.leave_behind();
+            stage.drain();
+            Ok(())
+        });
         methods.add_method("exit", |_, stage, ()| Ok(stage.engine.exit()));
         methods.add_method_mut("restart", |_, stage, ()| {
             stage.engine = Self::engine(&stage.run, &stage.tape, stage.now);
@@ -349,6 +359,11 @@ fn keys_and_clock() {
 #[test]
 fn adoption() {
     run("adoption.lua");
+}
+
+#[test]
+fn handover() {
+    run("handover.lua");
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub(super) struct Segment {
     pub(super) carries: Carries,
     /// The client's message of which not all pieces have come.
     pub(super) assembly: Assembly,
+    /// The request of a replier's client that has been dispatched and not been answered.
+    pub(super) unanswered: Option<Vec<Vec<u8>>>,
     /// The client's text of which not all messages have come.
     pub(super) joined: Joined,
     /// What has come of its stream, for a stream object; `None`: there is none.

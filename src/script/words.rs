@@ -174,7 +174,9 @@ pub const KEYWORDS: [&str; 22] = [
 ];
 
 /// What there is in our tables that is no function.
-pub const VALUES: [&str; 2] = ["moonport.json.null", "moonport.state"];
+pub fn values() -> impl Iterator<Item = &'static str> {
+    api::VALUES.iter().map(|(name, ..)| *name)
+}
 
 /// What is left of a library of Lua that scripts have only a part of.
 pub fn members(library: &str) -> Option<&'static [&'static str]> {

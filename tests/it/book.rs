@@ -46,6 +46,17 @@ fn every_page_begins_with_its_one_title() {
 }
 
 #[test]
+fn no_link_leads_out_of_the_book() {
+    for page in files("docs", &[".md"]) {
+        let within = page.path.matches('/').count() - 1;
+        for (number, target) in links(&page.text) {
+            let out = target.matches("../").count() > within;
+            assert!(!out, "{}:{number}: {target}", page.path);
+        }
+    }
+}
+
+#[test]
 fn mdbook_makes_the_book_where_it_is_installed() {
     let out = TempDir::new().unwrap();
     let mut mdbook = Command::new("mdbook");
@@ -59,6 +70,6 @@ fn mdbook_makes_the_book_where_it_is_installed() {
         return;
     };
     let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "{said}");
+    assert!(made.status.success() && !said.contains("WARN"), "{said}");
     assert!(out.path().join("index.html").is_file(), "{said}");
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::hello::HELLO;
 use crate::host::{Moonport, moonport};
-use crate::key::{ANNA, BERT, CLEO, EVE};
+use crate::key::{ANNA, BERT, CLEO, EVE, Key};
 
 struct Store(TempDir);
 
@@ -232,4 +232,44 @@ fn a_key_that_is_imported_beside_a_running_host_is_let_in_at_once() {
     host.client(ANNA).refused();
     host.admin(["key", "import", text(&file)]);
     host.client(ANNA).connect().expect("welcome");
+}
+
+#[test]
+fn a_certificate_whose_two_keys_do_not_belong_together_is_no_host_key() {
+    let z85 = |key: &[u8]| identity::z85::encode(key.try_into().unwrap()).to_string();
+    let certificate = |public: Key, secret: Key| {
+        let (public, secret) = (z85(public.public().as_bytes()), z85(&secret.private()));
+        format!("curve\n    public-key = \"{public}\"\n    secret-key = \"{secret}\"\n")
+    };
+    let store = Store::new();
+    let file = store.path("host.key_secret");
+    fs::write(&file, certificate(ANNA, EVE)).unwrap();
+    let wrong = store.run(&["key", "host", "import", text(&file)]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&wrong.stderr);
+    assert!(told.contains("host.key_secret:2"), "{told}");
+    assert!(told.contains(&ANNA.public().to_string()), "{told}");
+    assert!(!told.contains(&z85(&EVE.private())), "i8: {told}");
+    let listed = store.good(&["key", "host", "list", "--json"]);
+    assert_eq!(listed.trim(), "[]");
+
+    fs::write(&file, certificate(EVE, EVE)).unwrap();
+    store.good(&["key", "host", "import", text(&file)]);
+    let own = store.good(&["key", "host", "list"]);
+    assert!(own.contains(&z85(EVE.public().as_bytes())), "{own}");
+    let listed: Value =
+        serde_json::from_str(&store.good(&["key", "host", "list", "--json"])).unwrap();
+    let spelt = listed[0]["z85"].as_str().unwrap();
+    assert_eq!(spelt, z85(EVE.public().as_bytes()));
+    let alone = ["key", "fingerprint", &EVE.public().to_string()];
+    let alone = store.good(&alone.map(|word| word));
+    assert!(alone.contains(spelt), "{alone}");
+
+    // The same of CurveCP's key directories.
+    let folder = store.path("box");
+    fs::create_dir_all(folder.join(".expertsonly")).unwrap();
+    fs::write(folder.join("publickey"), ANNA.public().as_bytes()).unwrap();
+    fs::write(folder.join(".expertsonly/secretkey"), EVE.private()).unwrap();
+    let wrong = store.run(&["key", "host", "import", text(&folder)]);
+    assert_eq!(wrong.status.code(), Some(2));
 }

@@ -62,7 +62,7 @@ fn shell(scheme: &str, words: &str) -> Host {
     serving(scheme, &["/bin/sh", "-c", words])
 }
 
-fn connect(host: &Host, scheme: &str, who: Key) -> Process {
+pub(crate) fn connect(host: &Host, scheme: &str, who: Key) -> Process {
     if scheme == A12 {
         return host.client(who).connect();
     }

@@ -31,6 +31,8 @@ mod exec;
 mod faults;
 mod flood;
 mod fuzz;
+mod handover;
+mod handover_outbound;
 mod hello;
 mod host;
 mod hostkeys;

@@ -237,11 +237,36 @@ fn a_required_secret_and_its_window_live_on() {
     says(&mut host.client(ANNA).connect(), "open", "open by 3");
 }
 
+/// The same by tasks, one for each client.
+fn with_tasks() -> String {
+    let tasks = "
+function serve(segment)
+    for status in segment:events() do
+        client(segment.vid, status)
+    end
+end
+function echo()
+    moonport.task(function()
+        local door = moonport.segment(net_listen('echo', ADDRESS, PORT))
+        while true do
+            moonport.task(serve, (door:accept()))
+        end
+    end)
+end
+function echo_adopt(vid, kind, title, parent, more)
+    moonport.task(serve, moonport.segment(vid))
+    return true
+end
+";
+    let (client, _) = ECHO.split_once("function echo()").unwrap();
+    client.to_owned() + tasks
+}
+
 /// Says numbered words in bursts to all while it is loaded again so many times: each is dispatched
 /// once, in order.
-fn under_load(clients: usize, reloads: u32) {
+fn under_load(script: &str, clients: usize, reloads: u32) {
     const BURST: u32 = 20;
-    let host = Moonport::new().script("echo", ECHO).start();
+    let host = Moonport::new().script("echo", script).start();
     host.key_accept("echo", ANNA);
     let connect = |_| {
         let mut client = host.client(ANNA).connect();
@@ -252,7 +277,8 @@ fn under_load(clients: usize, reloads: u32) {
     let state = host.place().state();
     let mut said = 0;
     for round in 1..=reloads {
-        write(&host, "echo", &version(round + 1));
+        let next = script.replace("VERSION = 1", &format!("VERSION = {}", round + 1));
+        write(&host, "echo", &next);
         let mut reload = moonport(&state, ["reload", "--json"]);
         let reload = std::thread::spawn(move || reload.output().unwrap());
         for client in &mut clients {
@@ -293,14 +319,19 @@ fn under_load(clients: usize, reloads: u32) {
 
 #[test]
 fn nobody_is_lost_and_nothing_is_said_twice_under_load() {
-    under_load(10, 40);
+    under_load(ECHO, 10, 40);
+}
+
+#[test]
+fn nobody_is_lost_and_nothing_is_said_twice_by_tasks_under_load() {
+    under_load(&with_tasks(), 3, 20);
 }
 
 /// The same, as much as was asked for; it takes a while.
 #[test]
 #[ignore = "takes minutes: run it by its name"]
 fn nobody_is_lost_and_nothing_is_said_twice_in_200_reloads_with_50_clients() {
-    under_load(50, 200);
+    under_load(ECHO, 50, 200);
 }
 
 /// Three times for each host: so many deaths in ten seconds are borne.

@@ -38,12 +38,14 @@ def refuse_all():
     threading.Thread(target=answer, daemon=True).start()
 
 
-def bind(name, type, public, secret, to="tcp://127.0.0.1:*", refuses=False):
+def bind(name, type, public, secret, to="tcp://127.0.0.1:*", refuses=False, endless=False):
     """A server with CURVE; says where it listens."""
     if refuses:
         refuse_all()
     socket = context.socket(getattr(zmq, type.upper()))
     socket.linger = 0
+    if endless:
+        socket.rcvhwm = 0
     socket.curve_server = True
     socket.curve_publickey = public.encode()
     socket.curve_secretkey = secret.encode()
@@ -163,18 +165,32 @@ def seen(name):
     return titles
 
 
-def flood(name, count, first=0):
+def numbered(number, size):
+    """A number, and a part of this size unless that is 0."""
+    return [b"%d" % number] + ([bytes([number % 251]) * size] if size else [])
+
+
+def flood(name, count, first=0, size=0):
     """Sends numbers, as fast as they are taken."""
     for number in range(first, first + count):
-        ready(sockets[name], zmq.POLLOUT).send(b"%d" % number)
+        ready(sockets[name], zmq.POLLOUT).send_multipart(numbered(number, size))
 
 
-def drain(name, count, first=0):
+def drain(name, count, first=0, size=0):
     """Receives so many numbers."""
     for number in range(first, first + count):
-        came = ready(sockets[name], zmq.POLLIN).recv()
-        if came != b"%d" % number:
-            raise AssertionError(f"{came!r} instead of {number}")
+        came = ready(sockets[name], zmq.POLLIN).recv_multipart()
+        if came != numbered(number, size):
+            raise AssertionError(f"{came[0]!r} instead of {number}")
+
+
+def collect(name):
+    """Waits for a number, and gives all that have come in by then."""
+    socket = ready(sockets[name], zmq.POLLIN)
+    numbers = []
+    while socket.poll(0):
+        numbers.append(int(socket.recv()))
+    return numbers
 
 
 def echoed(name, sizes, seed):
@@ -222,7 +238,7 @@ def version():
 COMMANDS = {
     function.__name__: function
     for function in (
-        bind, close, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
+        bind, close, collect, connect, drain, echoed, events, failed, flood, has, hasty, property, recv, repeat, seen, send,
         stop, storm, version,
     )
 }

@@ -150,6 +150,11 @@ fn paragraph(reason: Reason, name: &Name, key: Option<&PublicKey>) -> String {
              or connections as they may. Later there may be. `moonport status` shows how many there \
              are now."
         ),
+        Reason::Closing => format!(
+            "The host was ending, or the script of {name} was closing this listener, when the key \
+             had been proved: nobody new is let in then. Once the host listens for {name} again, it \
+             can be tried again; `moonport status` shows for which names it listens."
+        ),
         Reason::TurnedAway => format!(
             "The key is accepted and was proved, but the script of {name} did not take it, or took \
              too long to say so. Only the script's author can say why; its output may."
@@ -180,6 +185,7 @@ mod tests {
             Reason::WindowShut,
             Reason::NotProved,
             Reason::TooMany,
+            Reason::Closing,
             Reason::TurnedAway,
             Reason::Keystore,
         ];

@@ -234,6 +234,7 @@ pub(super) fn short(reason: Reason) -> &'static str {
         Reason::WindowShut => "the window is shut",
         Reason::NotProved => "the key was not proved",
         Reason::TooMany => "too many sessions or connections",
+        Reason::Closing => "the listener was closing, or the host ending",
         Reason::TurnedAway => "turned away by the script",
         Reason::Keystore => "the keystore does not work",
     }

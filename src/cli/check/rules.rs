@@ -188,7 +188,7 @@ impl<'a> Look<'a> {
             let rest = name.strip_prefix(table)?.strip_prefix('.')?;
             rest.split('.').next()
         };
-        let names = Function::all().map(Function::name).chain(words::VALUES);
+        let names = Function::all().map(Function::name).chain(words::values());
         let mut ours: Vec<_> = names.filter_map(within).collect();
         ours.dedup();
         let (there, all) = match words::members(table) {

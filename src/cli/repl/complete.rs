@@ -49,7 +49,7 @@ fn globals() -> Vec<String> {
 
 /// What is in a table of Lua's or ours.
 fn members(path: &str) -> Vec<String> {
-    let ours = Function::all().map(Function::name).chain(words::VALUES);
+    let ours = Function::all().map(Function::name).chain(words::values());
     let ours = ours.filter_map(|name| {
         let rest = name.strip_prefix(path)?.strip_prefix('.')?;
         rest.split('.').next()

@@ -199,6 +199,7 @@ fn what_would_mean_something_else_there_is_left_out() {
     let other = Private {
         tag: name("other"),
         secret: secret(1),
+        public: None,
         from: nowhere(),
     };
     let files = write(&inbound, &[home, default], &[other]);
@@ -243,6 +244,7 @@ proptest! {
         let private: Vec<_> = listening.into_iter().map(|secret| Private {
             tag: name(DEFAULT),
             secret,
+            public: None,
             from: nowhere(),
         }).collect();
         let files = write(&inbound, &outbound, &private);

@@ -53,7 +53,7 @@ proptest! {
             None => prop_assert_eq!(read.inbound.pop().unwrap().key, key),
             Some((secret, _)) => {
                 let tag = Name::parse("d").unwrap();
-                prop_assert_eq!(read.private, vec![Private { tag, secret, from: nowhere() }]);
+                prop_assert_eq!(read.private, vec![Private { tag, secret, public: Some(key), from: nowhere() }]);
             }
         }
     }

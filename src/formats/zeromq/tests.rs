@@ -78,7 +78,7 @@ proptest! {
 
     #[test]
     fn a_pair_that_is_written_is_read(key in keys(), secret in secrets(), tag in names()) {
-        let private = Private { tag: tag.clone(), secret, from: nowhere() };
+        let private = Private { tag: tag.clone(), secret, public: Some(key), from: nowhere() };
         let files = write(&key, &private);
         let read = anywhere(parse(Format::ZeroMq, &files.folder("d"), ALL).unwrap());
         let label = Some(tag.to_string());

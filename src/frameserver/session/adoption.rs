@@ -59,7 +59,9 @@ impl Session {
             }
         }
         let is_end = |message: &ToScript| matches!(message, ToScript::Finished { .. });
+        // Where ours is finished too, there is nothing to be done about it.
         if let Some(failed) = self.finished
+            && self.to_carry() != (Carries::Stream { writable: false })
             && self.program.is_none()
             && passes_on(PRIMARY)
             && !self.backlog.iter().any(is_end)
@@ -110,6 +112,17 @@ impl Session {
         }
     }
 
+    /// What goes over it once all is done that scripts have wanted so far.
+    fn to_carry(&self) -> Carries {
+        let finishes = |it: &FromScript| matches!(it, FromScript::Finish { .. });
+        match self.carries {
+            Carries::Stream { .. } if self.waiting.iter().any(|it| finishes(&it.1)) => {
+                Carries::Stream { writable: false }
+            }
+            carries => carries,
+        }
+    }
+
     /// What tells a script of a segment that lives.
     pub(super) fn announcement(&self, channel: u8, known: &Segment) -> ToScript {
         let plain = self.carries != Carries::Events;
@@ -118,7 +131,7 @@ impl Session {
             kind: known.kind,
             title: known.title.clone(),
             guid: known.guid,
-            carries: self.carries,
+            carries: self.to_carry(),
             registered: known.registered || plain,
             active: known.active || plain,
         }

@@ -638,3 +638,36 @@ fn a_script_that_hands_over_before_a_session_has_seen_it_does_not_break_the_chai
     session.forward(&script);
     assert_eq!(words(&script.take()), ["one", "two"]);
 }
+
+#[test]
+fn the_end_of_a_stream_is_told_again_unless_ours_is_finished_too() {
+    for finishes in [true, false] {
+        let script = Outbox::default();
+        script.begin();
+        let writable = |writable| Carries::Stream { writable };
+        let mut session = Session::new(ID, writable(true), &script);
+        session.accept(&script);
+        session.event(Event::Finished { failed: false });
+        session.forward(&script);
+        let segment = segment(0);
+        let failed = false;
+        let end = ToScript::Finished { segment, failed };
+        assert_eq!(script.take(), std::slice::from_ref(&end));
+        let old = script.epoch().unwrap();
+        if finishes {
+            // The client has not read what stands before it.
+            session
+                .said(old, FromScript::Finish { segment, failed })
+                .unwrap();
+        }
+        script.begin();
+        session.linked(script.epoch());
+        session.forward(&script);
+        let sent = script.take();
+        let ToScript::Adopt { carries, .. } = &sent[0] else {
+            panic!("{sent:?}");
+        };
+        assert_eq!(*carries, writable(!finishes));
+        assert_eq!(sent.contains(&end), !finishes, "{sent:?}");
+    }
+}

@@ -30,7 +30,7 @@ impl Host {
         script.generation = reload.generation;
         script.sandbox = std::mem::take(&mut reload.sandbox);
 
-        self.disconnect_all(id);
+        self.disconnect_all(id, reload.left);
         let mut done = Reloaded {
             kept: 0,
             opened: 0,

@@ -63,6 +63,23 @@ const TABLES: [(&str, &str, Fields); 13] = [
 /// Name, type in LuaLS notation, what it is.
 type Fields = &'static [(&'static str, &'static str, &'static str)];
 
+/// What there is in our tables that is no function: name, type and value in LuaLS notation, what it is.
+pub(in crate::script) const VALUES: [(&str, &str, &str, &str); 2] = [
+    (
+        "moonport.json.null",
+        "any",
+        "nil",
+        "null, as moonport.json has it",
+    ),
+    (
+        "moonport.state",
+        "table",
+        "{}",
+        "What goes from a running program to the one that takes its place: numbers, strings, booleans, and tables \
+         of them. While a program is loaded it is empty; docs/reload.md says more.",
+    ),
+];
+
 /// Definitions of all functions, constants and status tables for the Lua language server.
 pub fn stubs() -> String {
     let mut out = String::from(
@@ -113,7 +130,9 @@ pub fn stubs() -> String {
     for table in tables {
         let _ = writeln!(out, "{table} = {{}}");
     }
-    out.push_str("--- null, as moonport.json has it\nmoonport.json.null = nil\n");
+    for (name, ty, value, doc) in VALUES {
+        let _ = writeln!(out, "--- {doc}\n---@type {ty}\n{name} = {value}");
+    }
     let classes: BTreeSet<_> = entries()
         .filter_map(|entry| entry.name.split_once(':'))
         .map(|(class, _)| class)
@@ -289,7 +308,9 @@ const THEMES: [Theme; 9] = [
     Theme {
         file: "state",
         title: "State",
-        about: "Texts by keys, kept from one run of a script to the next.",
+        about: "Texts by keys, kept from one run of a script to the next. What goes from a running program to the one that \
+                takes its place is in the table `moonport.state`, which needs no function: \
+                [Loading a script again](../reload.md#moonportstate).",
         entries: &[keys::ENTRIES],
         tables: &[],
     },
@@ -463,7 +484,7 @@ fn entry_points(example: impl Fn(&str) -> Option<String>) -> String {
     let mut out = format!(
         "{MADE}# Entry points\n\nGlobal functions that are called if a script defines them. Their names begin with \
          the script's: that of its file or folder, NAME here. They are looked up each time, so a script may \
-         replace them.\n\n| function | is given | when |\n| --- | --- | --- |\n"
+         replace them. A function of the API that has such a name, as in a script `get_key.lua`, is none.\n\n| function | is given | when |\n| --- | --- | --- |\n"
     );
     for (suffix, given, when) in ENTRY_POINTS {
         let _ = writeln!(out, "| `NAME{suffix}` | {given} | {when} |");

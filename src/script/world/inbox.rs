@@ -81,16 +81,22 @@ impl World {
 
     /// No task waits for it any more.
     pub(in crate::script) fn undemand(&mut self, vid: Vid) {
-        let Some(inbox) = self.inboxes.get_mut(&vid) else {
-            return;
-        };
-        if inbox.demand == Demand::Fed
+        self.unfeed(vid);
+        if let Some(inbox) = self.inboxes.get_mut(&vid) {
+            inbox.demand = Demand::Quiet;
+        }
+    }
+
+    /// Takes back what has been put into the queue for a task.
+    pub(super) fn unfeed(&mut self, vid: Vid) {
+        if let Some(inbox) = self.inboxes.get_mut(&vid)
+            && inbox.demand == Demand::Fed
             && let Some(at) = self.queue.iter().position(|entry| entry.vid == vid)
             && let Some(entry) = self.queue.remove(at)
         {
             inbox.kept.push_front(entry);
+            inbox.demand = Demand::Waits;
         }
-        inbox.demand = Demand::Quiet;
     }
 
     /// Keeps a status that nobody waits for; gives back one that is to be dispatched.
@@ -183,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_tasks_do_statuses_come_in_order_and_none_is_lost(
-            steps in prop::collection::vec(0_u8..9, 0..200),
+            steps in prop::collection::vec(0_u8..10, 0..200),
         ) {
             let mut world = World::new(|bytes| bytes.fill(7));
             let mut segment = world.blank(ListenerId(1), Address::Asked, String::new());
@@ -198,6 +204,12 @@ mod tests {
                     4 => world.unattend(vid),
                     5 => world.suspend(vid, false),
                     6 => world.resume(vid, false),
+                    8 => {
+                        // Another process was to take over, and did not; a task gave up meanwhile.
+                        let aside = world.set_aside();
+                        world.undemand(vid);
+                        world.put_back(aside);
+                    }
                     7 => {
                         said += 1;
                         world.tell(vid, Status::Failure(said.to_string()));

@@ -10,12 +10,16 @@ use crate::script::status::Status;
 use crate::script::vids::{Address, Object, Queued, Vid};
 
 impl World {
-    /// Takes out of the queue what waits for those who are still there; the rest is for nobody but
-    /// this process.
+    /// Takes out of the queue what waits for those who will be there for the next process; the rest is
+    /// for nobody but this one.
     pub(in crate::script) fn set_aside(&mut self) -> VecDeque<Queued> {
+        // What was kept for a task before the rest came is not overtaken.
+        for vid in self.attended() {
+            self.unfeed(vid);
+        }
         let (aside, queue) = std::mem::take(&mut self.queue)
             .into_iter()
-            .partition(|entry| self.is_there(entry.vid));
+            .partition(|entry| self.stays(entry.vid));
         self.queue = queue;
         aside
     }
@@ -24,6 +28,13 @@ impl World {
     pub(in crate::script) fn put_back(&mut self, mut aside: VecDeque<Queued>) {
         aside.append(&mut self.queue);
         self.queue = aside;
+        for vid in self.attended() {
+            self.feed(vid);
+        }
+    }
+
+    fn attended(&self) -> Vec<Vid> {
+        self.inboxes.keys().copied().collect()
     }
 
     /// Whether nothing is in the queue.
@@ -31,9 +42,11 @@ impl World {
         self.queue.is_empty()
     }
 
-    fn is_there(&self, vid: Vid) -> bool {
+    fn stays(&self, vid: Vid) -> bool {
         match self.objects.get(&vid) {
-            Some(Object::Segment(segment)) => segment.address != Address::Gone,
+            Some(Object::Segment(segment)) => {
+                segment.address != Address::Gone && !self.connections.contains_key(&segment.link)
+            }
             Some(Object::Listener(_) | Object::Call { .. }) => true,
             Some(Object::Dead { .. }) | None => false,
         }
@@ -43,7 +56,7 @@ impl World {
     pub(in crate::script) fn leave_behind(&mut self) {
         self.owed.clear();
         // What tasks have not heard is as good as what no callback has.
-        for vid in self.inboxes.keys().copied().collect::<Vec<_>>() {
+        for vid in self.attended() {
             self.unattend(vid);
         }
         let mut vids: Vec<Vid> = self.objects.keys().copied().collect();
@@ -59,9 +72,24 @@ impl World {
             let rest: Vec<_> = segment.out.leave().collect();
             let held = segment.held.take();
             let read = segment.reader.take().map(super::Reader::leave);
+            // What talks with it answers it, too.
+            let unanswered = segment.unanswered.take().filter(|_| !segment.served);
             for say in rest {
                 let rest = link::FromScript::Rest(Box::new(say.to(id)));
                 self.outbox.link.push((link, rest));
+            }
+            if self.connections.contains_key(&link) {
+                // The next process makes its own. What was said goes out before.
+                let last_words = String::new();
+                let close = link::FromScript::Close {
+                    segment: id,
+                    last_words,
+                };
+                self.outbox.link.push((link, close));
+                continue;
+            }
+            if let Some(parts) = unanswered {
+                self.return_to(link, id, Status::Parts(parts));
             }
             if let Some((bytes, ended)) = read {
                 for piece in bytes.chunks(PIECE) {
@@ -73,10 +101,10 @@ impl World {
                     };
                     self.give_back(link, piece);
                 }
-                if ended {
+                if let Some(failed) = ended {
                     let finished = link::ToScript::Finished {
                         segment: id,
-                        failed: false,
+                        failed,
                     };
                     self.give_back(link, finished);
                 }

@@ -3,10 +3,11 @@
 use super::{Adoption, World};
 use crate::ipc::link;
 use crate::ipc::script::FromScript;
-use crate::ipc::{ListenerId, SegmentId};
+use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::script::status::Status;
 use crate::script::vids::{Object, Queued, Say, Stage, Vid};
 use crate::wire::a12::event::Target;
+use crate::wire::zmtp::SocketType;
 
 impl World {
     /// The next status to dispatch.
@@ -51,11 +52,15 @@ impl World {
             // What a stream object has too much of is paid for when it is read.
             let kept = match (&mut entry.status, &mut segment.reader) {
                 (Status::Data(data), Some(reader)) => reader.take(data.take()),
-                (Status::Eof { .. } | Status::Disconnected { .. }, Some(reader)) => reader.end(),
+                (Status::Eof { failed }, Some(reader)) => reader.end(*failed),
+                (Status::Disconnected { .. }, Some(reader)) => reader.end(true),
                 // What was not read of the stream before is of no stream any more.
                 (Status::Connected, Some(reader)) => reader.begin(),
                 _ => false,
             };
+            if let (Status::Parts(parts), true) = (&entry.status, is_replier(segment.carries)) {
+                segment.unanswered = Some(parts.clone());
+            }
             if entry.cost > 0 {
                 segment.waiting = segment.waiting.saturating_sub(entry.cost);
                 if let Some(id) = segment.address.segment().filter(|_| !kept) {
@@ -155,4 +160,12 @@ impl World {
             });
         }
     }
+}
+
+/// Whether a client waits for the answer to each of its messages.
+fn is_replier(carries: Carries) -> bool {
+    let Carries::Messages { socket, .. } = carries else {
+        return false;
+    };
+    socket == SocketType::Rep
 }

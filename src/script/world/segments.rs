@@ -27,6 +27,7 @@ impl World {
             picture: Picture::default(),
             carries: Carries::Events,
             assembly: Assembly::default(),
+            unanswered: None,
             joined: Joined::default(),
             reader: None,
             finished: false,
@@ -120,6 +121,7 @@ impl World {
             return Err(Unsent::Gone);
         }
         let now = segment.out.message(parts, high_water)?;
+        segment.unanswered = None;
         if let Address::Open(id) = address {
             let said = now.into_iter().map(|say| (link, say.to(id)));
             self.outbox.link.extend(said);

@@ -15,7 +15,8 @@ pub(in crate::script) struct Reader {
     searched: usize,
     /// How many pieces are to be paid for when some of it is read.
     owing: u32,
-    ended: bool,
+    /// Nothing follows; and whether it has failed.
+    ended: Option<bool>,
 }
 
 /// What is to be read.
@@ -37,13 +38,13 @@ impl Reader {
     }
 
     /// Nothing more comes; there is nothing to be paid for.
-    pub(super) fn end(&mut self) -> bool {
-        self.ended = true;
+    pub(super) fn end(&mut self, failed: bool) -> bool {
+        self.ended = Some(failed);
         false
     }
 
-    /// What nobody has read, and whether nothing follows.
-    pub(super) fn leave(self) -> (Vec<u8>, bool) {
+    /// What nobody has read; and, if nothing follows, whether it has failed.
+    pub(super) fn leave(self) -> (Vec<u8>, Option<bool>) {
         (self.bytes.into(), self.ended)
     }
 
@@ -63,7 +64,7 @@ impl Reader {
                     Some(at) => (self.searched + at, 1),
                     None => {
                         self.searched = self.bytes.len();
-                        let whole = self.bytes.len() >= KEPT || self.ended;
+                        let whole = self.bytes.len() >= KEPT || self.ended.is_some();
                         if !whole || self.bytes.is_empty() {
                             return None;
                         }
@@ -72,7 +73,7 @@ impl Reader {
                 }
             }
         };
-        if count == 0 && skip == 0 && self.ended && self.bytes.is_empty() {
+        if count == 0 && skip == 0 && self.ended.is_some() && self.bytes.is_empty() {
             return None;
         }
         let read = self.bytes.drain(..count).collect();
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(reader.read(Want::Line), Some(b"a".to_vec()));
         assert_eq!(reader.read(Want::Line), None);
         assert_eq!(reader.read(Want::Bytes(0)), Some(Vec::new()));
-        reader.end();
+        reader.end(false);
         assert_eq!(reader.read(Want::Line), Some(b"b".to_vec()));
         assert_eq!(reader.read(Want::Line), None);
         assert_eq!(reader.read(Want::Bytes(9)), None);
