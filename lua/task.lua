@@ -30,7 +30,8 @@ local function push(item)
 	busy()
 end
 
--- What is run next: a coroutine or function, the vid it belongs to, and where it comes from.
+-- What is run next: a coroutine or function, the vid it belongs to, where it comes from, and the
+-- number of the evaluation that it is.
 local function take()
 	while first <= last do
 		local item = ready[first]
@@ -41,9 +42,9 @@ local function take()
 			if not item.cancelled then
 				return item.fn, nil, item.place
 			end
-		elseif state(item.co) == "suspended" then
+		elseif state(item.co) == "suspended" and not tasks[item.co].over then
 			local task = tasks[item.co]
-			return item.co, task.vid, task.place
+			return item.co, task.vid, task.place, task.evaluation
 		end
 	end
 	first, last = 1, 0
@@ -119,6 +120,24 @@ local function leave(ticket)
 	end
 end
 
+-- What is evaluated for somebody at a prompt is a task, too.
+local function evaluate(fn, number)
+	local co = create(fn)
+	tasks[co] = { place = "the prompt", heard = {}, evaluation = number }
+	push({ co = co })
+	return co
+end
+
+-- A task is not to go on.
+local function cancel(co)
+	local task = tasks[co]
+	task.over = true
+	if task.ticket then
+		leave(task.ticket)
+	end
+	finish(co)
+end
+
 local function the_task(name)
 	local task = tasks[running() or 0]
 	if not task then
@@ -153,10 +172,12 @@ local function wait(name, legs, ms)
 		list[#list + 1] = ticket
 		host.demand(vid)
 	end
+	task.ticket = ticket
 	-- Whoever else resumes it wakes nobody.
 	repeat
 		yield()
 	until ticket.done
+	task.ticket = nil
 	leave(ticket)
 	return ticket.leg, ticket.status, ticket.why
 end
@@ -208,9 +229,17 @@ end
 
 -- From now on what comes is kept until it is waited for: as long as there is the object, or until
 -- all tasks have ended that have waited for it.
-local function attend(object, vid)
+local function keep(object, vid)
 	if not inboxes[object] then
 		inboxes[object] = host.keeper(vid)
+	end
+end
+
+-- For a prompt nothing is kept: what comes between two evaluations is for the script's callbacks.
+local function attend(object, vid)
+	local task = tasks[running() or 0]
+	if not (task and task.evaluation) then
+		keep(object, vid)
 	end
 end
 
@@ -224,7 +253,7 @@ local function accepted(task, vid)
 		return nil
 	end
 	local object = segment(client)
-	attend(object, client)
+	keep(object, client)
 	task.vid = client
 	return object
 end
@@ -377,4 +406,4 @@ function Timer.cancel(self)
 	return found ~= nil
 end
 
-return take, hear, fire, finish, waits
+return take, hear, fire, finish, evaluate, cancel, waits

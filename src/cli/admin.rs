@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::exit::{Exit, Failure, OrExit};
 use super::rooms::{self, Caller, Doorman};
 use crate::ipc::admin::{Ending, FromHost, Reloaded, SessionStatus, Status, ToHost};
-use crate::ipc::{AsyncSocket, Received, RecvError, Socket};
+use crate::ipc::script::{Report, Severity};
+use crate::ipc::{Asked, AsyncSocket, Outcome, Received, RecvError, Said, Socket};
 
 /// Who does what an admin asks.
 pub(super) enum Admin {
@@ -189,6 +190,36 @@ impl Admin {
         }
     }
 
+    /// Has a running script evaluate something, however long that takes; `hear` is told what is said
+    /// meanwhile. Whoever does not wait for it cancels it.
+    pub(super) async fn evaluate(
+        self,
+        script: &str,
+        asked: Asked,
+        mut hear: impl FnMut(Said) -> Result<(), Failure>,
+    ) -> Result<Outcome, Failure> {
+        let Self::Host(socket) = self else {
+            return Err(Failure::because(Exit::Failed, "no host runs"));
+        };
+        let script = script.to_owned();
+        let request = ToHost::Evaluate { script, asked };
+        in_time(socket.send(&request, &[]))
+            .await?
+            .map_err(|_| gone())?;
+        loop {
+            match socket.recv().await {
+                Ok(Received::Message(FromHost::Said(said), _)) => hear(said)?,
+                Ok(Received::Message(FromHost::Evaluated(outcome), _)) => return Ok(outcome),
+                Ok(Received::Message(FromHost::Failed(why), _)) => {
+                    return Ok(Err(Report::new(Severity::Error, why)));
+                }
+                Ok(Received::Message(other, _)) => return Err(out_of_turn(&other)),
+                Err(RecvError::Garbage) => return Err(other_version()),
+                Ok(Received::Closed) | Err(_) => return Err(gone()),
+            }
+        }
+    }
+
     pub(super) async fn status(&mut self) -> Result<Status, Failure> {
         match self.ask(ToHost::Status).await? {
             FromHost::Status(status) => Ok(status),
@@ -242,12 +273,6 @@ impl Admin {
 
 /// Puts a request to the host, and waits for the answer.
 async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<FromHost, Failure> {
-    let gone = || {
-        Failure::because(
-            Exit::Failed,
-            "the host ended before it answered; see its log",
-        )
-    };
     in_time(socket.send(&request, &[]))
         .await?
         .map_err(|_| gone())?;
@@ -284,6 +309,13 @@ async fn put(socket: &AsyncSocket<ToHost, FromHost>, request: ToHost) -> Result<
             return Ok(answer);
         }
     }
+}
+
+fn gone() -> Failure {
+    Failure::because(
+        Exit::Failed,
+        "the host ended before it answered; see its log",
+    )
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
@@ -361,7 +393,8 @@ fn do_it(store: &mut (Directory, Sled), request: ToHost) -> Result<FromHost, Fai
         | ToHost::Metrics
         | ToHost::End(_)
         | ToHost::Admit { .. }
-        | ToHost::Reload(_) => {
+        | ToHost::Reload(_)
+        | ToHost::Evaluate { .. } => {
             return Err(Failure::because(Exit::Failed, "no host runs"));
         }
     })

@@ -24,7 +24,7 @@ pub(super) use keys::{
     Accept, AnyKey, Changing, EndKeys, Ending, Expire, KeyExport, KeyFormat, KeyImport, Keys,
     ListKeys, OneKey, Scopes, Sessions, Sort, Text,
 };
-pub(super) use operate::{Config, Stop};
+pub(super) use operate::{Config, Repl, Stop};
 pub(super) use run::{Penalties, Run, Sandbox};
 pub(super) use server::{Added, ExportFormat, Servers};
 pub(super) use windows::{CloseWindow, InviteSource, ListWindows, Open, ShowWindow};
@@ -90,6 +90,7 @@ pub(super) enum Color {
 pub(super) enum Command {
     Run(Run),
     Reload(Reload),
+    Repl(Repl),
     /// Show in a few seconds what this does: a host, a window, clients, a refusal
     Demo,
     Connect(Box<Connect>),

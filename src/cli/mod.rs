@@ -33,7 +33,9 @@ mod pages;
 mod passphrase;
 mod qr;
 mod reload;
+mod repl;
 mod rooms;
+mod running;
 mod secret;
 mod server;
 mod status;
@@ -82,6 +84,7 @@ fn run(cli: Cli, said: &Said) -> Result<u8, Failure> {
         Command::Run(run) => return start_host(run, global),
         Command::CurveCpServer(server) => return Ok(curvecp::serve(*server)),
         Command::Reload(args) => wait(reload::run(args, &state_dir(global)?, &out)),
+        Command::Repl(args) => repl::run(&args, &state_dir(global)?, &out),
         Command::CurveCpClient(client) => return Ok(curvecp::call(*client)),
         Command::Demo => wait(demo::run(&out)),
         Command::Connect(connect) => wait(connect::run(*connect, &state_dir(global)?, &out)),
@@ -155,16 +158,20 @@ fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
     if let Some(dir) = &global.state_dir {
         return Ok(dir.clone());
     }
+    own_state().ok_or_else(|| {
+        Failure::because(
+            Exit::Usage,
+            "neither HOME nor XDG_STATE_HOME says where to keep state; give --state-dir",
+        )
+    })
+}
+
+/// Where state of this user's is kept, if anything says where.
+fn own_state() -> Option<PathBuf> {
     let folder = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
         path.is_absolute().then_some(path)
     };
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
-    match state {
-        Some(state) => Ok(state.join("moonport")),
-        None => Err(Failure::because(
-            Exit::Usage,
-            "neither HOME nor XDG_STATE_HOME says where to keep state; give --state-dir",
-        )),
-    }
+    Some(state?.join("moonport"))
 }

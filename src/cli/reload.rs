@@ -4,40 +4,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::admin::Admin;
 use super::args::Reload;
 use super::exit::{Exit, Failure};
 use super::output::{Output, count, printable, tell};
+use super::running;
 use crate::ipc::admin::Reloaded;
 
 pub(super) async fn run(args: Reload, state: &Path, out: &Output) -> Result<Exit, Failure> {
-    let Some(mut host) = Admin::host(state)? else {
-        return Err(Failure::because(
-            Exit::Failed,
-            format_args!(
-                "no host runs on {}; `moonport run SCRIPT` starts one",
-                state.display()
-            ),
-        ));
-    };
-    let running = host.status().await?.scripts;
-    let names: Vec<String> = match &args.script {
-        None => running.into_iter().map(|script| script.name).collect(),
-        Some(script) => {
-            let name = called(script);
-            if !running.iter().any(|script| script.name == name) {
-                let names: Vec<_> = running.iter().map(|it| printable(&it.name)).collect();
-                return Err(Failure::because(
-                    Exit::Usage,
-                    format_args!(
-                        "no script {} runs, but {}",
-                        printable(script),
-                        names.join(", ")
-                    ),
-                ));
-            }
-            vec![name]
-        }
+    let (mut host, running) = running::host(state).await?;
+    let names = match &args.script {
+        None => running,
+        Some(script) => vec![running::named(script, &running)?],
     };
     let mut shown = Vec::new();
     for script in names {
@@ -85,20 +62,6 @@ pub(super) async fn run(args: Reload, state: &Path, out: &Output) -> Result<Exit
         }
     }
     Ok(exit)
-}
-
-/// What a script is called by, of its name or its file.
-fn called(script: &str) -> String {
-    let path = Path::new(script);
-    let stem = match path.extension() {
-        Some(extension) if extension == "lua" => path.file_stem(),
-        _ => path.file_name(),
-    };
-    let stem = stem.unwrap_or_default().to_string_lossy();
-    let named = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    stem.chars()
-        .map(|c| if named(c) { c } else { '_' })
-        .collect()
 }
 
 /// What became of one script.

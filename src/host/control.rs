@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use keystore::{Actor, Change, Epoch, Keystore, Now, StoreError};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::doorman::Caller;
 use super::{Event, Host};
 use crate::ipc::admin::{FromHost, ListenerStatus, ScriptStatus, Status, ToHost};
-use crate::ipc::{AsyncSocket, Listener, Received, SendError, Socket};
+use crate::ipc::{AsyncSocket, Listener, Received, Said, SendError, Socket};
 
 /// Where the control socket of a state directory is.
 pub fn socket_path(state: &Path) -> PathBuf {
@@ -43,7 +43,7 @@ async fn serve_one(connection: Socket<FromHost, ToHost>, by: Actor, events: mpsc
         return;
     };
     while let Ok(Received::Message(request, _)) = connection.recv().await {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answers) = Reply::new();
         if events
             .send(Event::Admin(by.clone(), request, reply))
             .await
@@ -51,19 +51,26 @@ async fn serve_one(connection: Socket<FromHost, ToHost>, by: Actor, events: mpsc
         {
             return;
         }
-        let answer = answer
-            .await
-            .unwrap_or_else(|_| FromHost::Failed("the host is ending".into()));
-        for part in parts(answer) {
-            let sent = match connection.send(&part, &[]).await {
-                Err(SendError::TooLarge) => {
-                    let failed = "the answer is too large to be told".to_owned();
-                    connection.send(&FromHost::Failed(failed), &[]).await
-                }
-                sent => sent,
+        let mut answered = false;
+        while !answered {
+            let answer = tokio::select! {
+                answer = answers.recv() => answer,
+                // Whoever goes, or asks something else, does not wait for the answer.
+                _ = connection.recv() => return,
             };
-            if sent.is_err() {
-                return;
+            let answer = answer.unwrap_or_else(|| FromHost::Failed("the host is ending".into()));
+            answered = !matches!(answer, FromHost::Said(_));
+            for part in parts(answer) {
+                let sent = match connection.send(&part, &[]).await {
+                    Err(SendError::TooLarge) => {
+                        let failed = "the answer is too large to be told".to_owned();
+                        connection.send(&FromHost::Failed(failed), &[]).await
+                    }
+                    sent => sent,
+                };
+                if sent.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -126,7 +133,32 @@ fn split<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
 /// How many bytes of a list go into one message: well below what it holds.
 const PART: usize = 32 * 1024;
 
-pub(super) type Reply = oneshot::Sender<FromHost>;
+/// Where the answer to an admin's question goes.
+#[derive(Debug)]
+pub(super) struct Reply(mpsc::UnboundedSender<FromHost>);
+
+impl Reply {
+    /// One, and what comes of it.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<FromHost>) {
+        let (answers, heard) = mpsc::unbounded_channel();
+        (Self(answers), heard)
+    }
+
+    /// Answers. Whoever does not wait any more is told nothing.
+    pub(super) fn send(self, answer: FromHost) {
+        drop(self.0.send(answer));
+    }
+
+    /// Says something before the answer. Whoever calls this sees to it that it is not too much.
+    pub(super) fn say(&self, said: Said) {
+        drop(self.0.send(FromHost::Said(said)));
+    }
+
+    /// Whether nobody waits any more.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 impl Host {
     /// Does what an admin asks. One who does not wait for the answer gets none.
@@ -134,7 +166,7 @@ impl Host {
         match request {
             ToHost::Keys => self.store.read(|keystore, _| {
                 let entries = keystore.entries().map_err(|error| error.to_string());
-                Box::new(move |_| drop(reply.send(answer(entries, FromHost::Keys))))
+                Box::new(move |_| reply.send(answer(entries, FromHost::Keys)))
             }),
             ToHost::Apply {
                 changes,
@@ -145,7 +177,7 @@ impl Host {
                 Box::new(move |host: &mut Self| {
                     let now = host.clock.now();
                     let ends = then.map(|entries| host.sessions.would_go(&entries, now));
-                    drop(reply.send(answer(ends, FromHost::Applied)));
+                    reply.send(answer(ends, FromHost::Applied));
                 })
             }),
             ToHost::Apply { changes, .. } => {
@@ -160,26 +192,26 @@ impl Host {
                             host.after_windows(move |host| host.acknowledge(&keys, reply));
                         }
                         Ok(_) => host.acknowledge(&keys, reply),
-                        Err(error) => drop(reply.send(FromHost::Failed(error))),
+                        Err(error) => reply.send(FromHost::Failed(error)),
                     })
                 });
             }
             ToHost::Windows => {
                 self.store.read(move |keystore, now| {
                     let windows = keystore.windows(now).map_err(|error| error.to_string());
-                    Box::new(move |_| drop(reply.send(answer(windows, FromHost::Windows))))
+                    Box::new(move |_| reply.send(answer(windows, FromHost::Windows)))
                 });
             }
             ToHost::Sessions => {
                 let sessions = self.sessions.iter();
                 let all = sessions.map(|(id, session)| session.status(id));
-                drop(reply.send(FromHost::Sessions(all.collect())));
+                reply.send(FromHost::Sessions(all.collect()));
             }
             ToHost::Snapshot(folder) => self.store.work(move |keystore, now| {
                 let done = snapshot(keystore, now, &folder).map_err(|error| error.to_string());
-                Box::new(move |_| drop(reply.send(answer(done, |answer| answer))))
+                Box::new(move |_| reply.send(answer(done, |answer| answer)))
             }),
-            ToHost::HostKey => drop(reply.send(FromHost::HostKey(self.keyroom.current()))),
+            ToHost::HostKey => reply.send(FromHost::HostKey(self.keyroom.current())),
             ToHost::HostKeys => self.list_host_keys(reply),
             ToHost::ChangeHostKey {
                 tag,
@@ -189,7 +221,7 @@ impl Host {
             ToHost::Status => self.store.read(|keystore, _| {
                 let highest = keystore.highest_wall_ms();
                 Box::new(move |host: &mut Self| {
-                    drop(reply.send(FromHost::Status(host.status(highest))));
+                    reply.send(FromHost::Status(host.status(highest)));
                 })
             }),
             ToHost::Metrics => self.tell_metrics(reply),
@@ -198,9 +230,10 @@ impl Host {
                 self.admit_caller(Caller { name, key, from }, reply);
             }
             ToHost::Reload(script) => self.reload_asked(&script, reply),
+            ToHost::Evaluate { script, asked } => self.evaluate(&by, &script, asked, reply),
             ToHost::AuditHead => self.store.read(|keystore, _| {
                 let head = keystore.audit_head();
-                Box::new(move |_| drop(reply.send(FromHost::AuditHead(head))))
+                Box::new(move |_| reply.send(FromHost::AuditHead(head)))
             }),
         }
     }

@@ -141,7 +141,7 @@ impl Host {
     /// Somebody else's server asks whether a key may come in.
     pub(super) fn admit_caller(&mut self, caller: Caller, reply: Reply) {
         if self.blind {
-            return drop(reply.send(FromHost::Admission(Err(Reason::Keystore))));
+            return reply.send(FromHost::Admission(Err(Reason::Keystore)));
         }
         self.store.work(move |keystore, now| {
             let came = admit(keystore, now, &caller.name, &caller.key);
@@ -163,7 +163,7 @@ impl Host {
                     host.store.note(note);
                 }
                 let answer = came.map(|admitted| admitted.entry);
-                drop(reply.send(FromHost::Admission(answer)));
+                reply.send(FromHost::Admission(answer));
             })
         });
     }

@@ -46,7 +46,7 @@ impl Host {
     /// An admin says so.
     pub(super) fn told_to_end(&mut self, wish: Wish, reply: Reply) {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
-        drop(reply.send(FromHost::Ending { sessions }));
+        reply.send(FromHost::Ending { sessions });
         match wish {
             Wish::AtOnce => {
                 tracing::warn!("told to end at once");

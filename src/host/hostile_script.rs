@@ -5,14 +5,21 @@ use std::path::PathBuf;
 
 use identity::{Name, PublicKey};
 use keystore::{Actor, Change, Keystore, Memory, Scope};
+use proptest::prelude::*;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::child::{Child, Did};
+use super::control::Reply;
 use super::roll::{Session, Stage};
 use super::scripts::Script;
 use super::{Clock, Event, FrontId, Host, Options, Program, ScriptId, played};
+use crate::ipc::admin::{FromHost, ToHost};
 use crate::ipc::script::{FromScript, KeyWish, MOST_WISHES, Names, Permissions, ToScript};
-use crate::ipc::{Exec, Framing, SessionId};
+use crate::ipc::{
+    Asked, Chunk, EvaluationId, Exec, Framing, MOST_CHUNK, MOST_EVALUATIONS, MOST_SAID, Said,
+    SessionId,
+};
 
 const LIAR: ScriptId = ScriptId(1);
 const OTHER: ScriptId = ScriptId(2);
@@ -224,4 +231,179 @@ fn keys_of_other_names_are_as_they_were() {
         world.says(wish(KeyWish::List(name("lab"))));
         assert_eq!(world.answer().await, Ok(1));
     });
+}
+
+/// Has a script evaluate something, as an admin.
+fn evaluate(world: &mut World, script: &str) -> mpsc::UnboundedReceiver<FromHost> {
+    let (reply, answers) = Reply::new();
+    let request = ToHost::Evaluate {
+        script: script.into(),
+        asked: Asked::Chunk(Chunk("1".into())),
+    };
+    world.host.admin(Actor::User(7), request, reply);
+    answers
+}
+
+fn said(text: &str) -> Said {
+    Said::Printed(text.into())
+}
+
+#[test]
+fn what_nobody_has_asked_to_evaluate_costs_a_script_its_life() {
+    let lies = || {
+        [
+            FromScript::Evaluated(EvaluationId(0), Ok(Vec::new())),
+            FromScript::Evaluated(EvaluationId(2), Ok(Vec::new())),
+            FromScript::Evaluated(EvaluationId(u64::MAX), Ok(Vec::new())),
+            FromScript::Said(EvaluationId(2), said("x")),
+            FromScript::Said(EvaluationId(1), said(&"x".repeat(MOST_SAID))),
+        ]
+    };
+    for number in 0..lies().len() {
+        with_world(async |mut world| {
+            let mut answers = evaluate(&mut world, "liar");
+            let lie = lies().into_iter().nth(number).unwrap();
+            let shown = format!("{lie:?}");
+            world.says(lie);
+            assert!(world.is_killed(), "{}", shown.get(..80).unwrap_or(&shown));
+            // Whoever has asked is told once it is gone.
+            assert!(answers.try_recv().is_err());
+            world.host.end_evaluations(LIAR, "it is gone");
+            assert!(matches!(answers.try_recv(), Ok(FromHost::Failed(_))));
+        });
+    }
+}
+
+#[test]
+fn the_evaluation_of_another_script_is_not_its_to_answer() {
+    with_world(async |mut world| {
+        let (other, _told, _killed) = Child::played();
+        let program = Program {
+            file: PathBuf::new(),
+            appl: "other".into(),
+            directory: false,
+        };
+        world
+            .host
+            .scripts
+            .insert(OTHER, Script::played(program, other));
+        let mut answers = evaluate(&mut world, "other");
+        world.says(FromScript::Evaluated(
+            EvaluationId(1),
+            Ok(vec!["forged".into()]),
+        ));
+        assert!(world.is_killed());
+        assert!(answers.try_recv().is_err());
+    });
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_answered_at_once() {
+    with_world(async |mut world| {
+        let mut nobody = evaluate(&mut world, "nobody");
+        assert!(matches!(nobody.try_recv(), Ok(FromHost::Failed(why)) if why.contains("nobody")));
+        let (reply, mut answers) = Reply::new();
+        let long = Asked::Chunk(Chunk("x".repeat(MOST_CHUNK + 1)));
+        world.host.evaluate(&Actor::User(7), "liar", long, reply);
+        assert!(matches!(answers.try_recv(), Ok(FromHost::Failed(why)) if why.contains("longer")));
+        assert!(world.told.try_recv().is_err());
+    });
+}
+
+/// What may happen around evaluations of one script.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask,
+    /// The admin of this one goes away.
+    Leave(usize),
+    /// The host looks who has left.
+    Tick,
+    Say(u64),
+    Answer(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Ask),
+        1 => (0_usize..12).prop_map(Step::Leave),
+        1 => Just(Step::Tick),
+        2 => (1_u64..12).prop_map(Step::Say),
+        2 => (1_u64..12).prop_map(Step::Answer),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// It is killed at the first word on an evaluation that is not open, and for nothing else; every admin
+    /// who waits is answered once; one who left is told nothing, and the script is told of that once.
+    #[test]
+    fn evaluations_are_answered_once_and_lies_end_the_script(steps in steps()) {
+        with_world(async |mut world| {
+            // By number; whether it is open, and the admin, if he has not left.
+            let mut all: Vec<(bool, Option<mpsc::UnboundedReceiver<FromHost>>)> = vec![];
+            for step in steps {
+                let open = |all: &[(bool, _)], number: u64| {
+                    all.get(number as usize - 1).is_some_and(|(open, _)| *open)
+                };
+                match step {
+                    Step::Ask => {
+                        let full = all.iter().filter(|(open, _)| *open).count() == MOST_EVALUATIONS;
+                        let mut answers = evaluate(&mut world, "liar");
+                        if full {
+                            assert!(matches!(answers.try_recv(), Ok(FromHost::Failed(_))));
+                        } else {
+                            all.push((true, Some(answers)));
+                        }
+                    }
+                    Step::Leave(which) => {
+                        if let Some((_, admin)) = all.get_mut(which) {
+                            *admin = None;
+                        }
+                    }
+                    Step::Tick => world.host.cancel_unheard(),
+                    Step::Say(number) => {
+                        let expected = open(&all, number);
+                        world.says(FromScript::Said(EvaluationId(number), said("word")));
+                        assert_eq!(world.is_killed(), !expected);
+                        if !expected {
+                            break;
+                        }
+                        if let Some((_, Some(admin))) = all.get_mut(number as usize - 1) {
+                            assert!(matches!(admin.try_recv(), Ok(FromHost::Said(_))));
+                        }
+                    }
+                    Step::Answer(number) => {
+                        let expected = open(&all, number);
+                        world.says(FromScript::Evaluated(EvaluationId(number), Ok(vec![])));
+                        assert_eq!(world.is_killed(), !expected);
+                        if !expected {
+                            break;
+                        }
+                        let (open, admin) = &mut all[number as usize - 1];
+                        *open = false;
+                        if let Some(admin) = admin {
+                            assert!(matches!(admin.try_recv(), Ok(FromHost::Evaluated(_))));
+                            assert!(matches!(admin.try_recv(), Err(TryRecvError::Disconnected)));
+                        }
+                    }
+                }
+            }
+            let mut cancelled = Vec::new();
+            while let Ok((message, _)) = world.told.try_recv() {
+                if let ToScript::Cancel(which) = message {
+                    assert!(!cancelled.contains(&which), "told twice");
+                    assert!(all[which.0 as usize - 1].1.is_none(), "somebody waits");
+                    cancelled.push(which);
+                }
+            }
+            world.host.end_evaluations(LIAR, "it is gone");
+            for (open, admin) in &mut all {
+                if let (true, Some(admin)) = (&open, admin) {
+                    assert!(matches!(admin.try_recv(), Ok(FromHost::Failed(_))));
+                }
+            }
+        });
+    }
 }

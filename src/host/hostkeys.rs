@@ -60,7 +60,7 @@ impl Host {
     pub(super) fn list_host_keys(&self, reply: Reply) {
         self.hostkeys.give(|kept, _| {
             let listed = kept.list().map_err(|error| error.to_string());
-            Box::new(move |_| drop(reply.send(answer(listed, FromHost::HostKeys))))
+            Box::new(move |_| reply.send(answer(listed, FromHost::HostKeys)))
         });
     }
 
@@ -108,7 +108,7 @@ impl Host {
                     }
                     listed
                 });
-                drop(reply.send(answer(listed, FromHost::HostKeyChanged)));
+                reply.send(answer(listed, FromHost::HostKeyChanged));
             })
         };
         self.store

@@ -173,7 +173,7 @@ impl Host {
                     Ok(windows) => FromHost::Metrics(host.metrics(&windows, records)),
                     Err(error) => FromHost::Failed(error),
                 };
-                drop(reply.send(answer));
+                reply.send(answer);
             })
         });
     }

@@ -20,6 +20,7 @@
 //! | `scripts` | which scripts run |
 //! | `reload` | how another process takes a script's place |
 //! | `watch` | when that is because its files have changed |
+//! | `evaluations` | what admins have running scripts do |
 //! | `exec`, `launch` | which programs run that scripts have started |
 //! | `script_keys` | which keys scripts may change, and what they see of them |
 //! | `control` | what an admin may ask |
@@ -38,6 +39,7 @@ mod clock;
 pub mod control;
 mod doorman;
 mod ending;
+mod evaluations;
 mod exec;
 mod fronts;
 #[cfg(any(test, fuzzing))]
@@ -83,7 +85,7 @@ use identity::{Name, PublicKey};
 use keystore::{Actor, HostKey, HostKeys, Keystore, Note, Now, Reason, Ring, StoreError, WindowId};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use clock::Clock;
@@ -94,7 +96,7 @@ pub use probe::{ProbeError, probe_frameserver, probe_script};
 pub use program::{Program, ProgramError};
 
 use crate::ipc::Unproved;
-use crate::ipc::admin::{FromHost, ToHost};
+use crate::ipc::admin::ToHost;
 use crate::ipc::frameserver::FromFrameserver;
 use crate::ipc::script::{ErrorMode, FromScript, Limits, Permissions};
 use child::Did;
@@ -231,7 +233,7 @@ enum Event {
     /// An outbound connection has been dialled.
     Dialled(FrontId, io::Result<std::os::fd::OwnedFd>),
     /// An admin asks.
-    Admin(Actor, ToHost, oneshot::Sender<FromHost>),
+    Admin(Actor, ToHost, control::Reply),
     /// A signal says that it is time to go.
     Stop,
 }
@@ -257,6 +259,7 @@ struct Host {
     sessions: Roll,
     programs: exec::Programs,
     key_wishes: script_keys::Wishes,
+    evaluations: evaluations::Evaluations,
     doorman: Doorman,
     /// The store cannot be heard of: nobody is let in.
     blind: bool,
@@ -321,6 +324,7 @@ impl Host {
             sessions: Roll::default(),
             programs: exec::Programs::default(),
             key_wishes: script_keys::Wishes::default(),
+            evaluations: evaluations::Evaluations::default(),
             doorman: Doorman::default(),
             blind: false,
             clock,
@@ -400,6 +404,7 @@ impl Host {
         self.sum_refusals();
         self.cut_leaving();
         self.overdue_reloads();
+        self.cancel_unheard();
         self.tell_manager();
     }
 

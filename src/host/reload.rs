@@ -106,10 +106,9 @@ impl Script {
 impl Host {
     /// An admin wants a script loaded again.
     pub(super) fn reload_asked(&mut self, name: &str, reply: Reply) {
-        let mut scripts = self.scripts.iter();
-        match scripts.find(|(_, script)| script.name() == name) {
-            Some((&id, _)) => self.reload(id, Some(reply)),
-            None => drop(reply.send(FromHost::Failed(format!("no script {name} runs")))),
+        match self.script_named(name) {
+            Some(id) => self.reload(id, Some(reply)),
+            None => reply.send(FromHost::Failed(format!("no script {name} runs"))),
         }
     }
 
@@ -127,8 +126,7 @@ impl Host {
         let time = self.options.limits.stop * 2 + PATIENCE;
         let refuse = |reply: Option<Reply>, why: &str| {
             if let Some(reply) = reply {
-                // Whoever does not wait is told nothing.
-                drop(reply.send(FromHost::Failed(why.to_owned())));
+                reply.send(FromHost::Failed(why.to_owned()));
             }
         };
         let Some(script) = self.scripts.get_mut(&id).filter(|_| !stopping) else {
@@ -478,8 +476,7 @@ fn answer(mut reload: Reload, why: &str) -> String {
     }
     let why = lines.join("\n");
     if let Some(reply) = reload.reply.take() {
-        // Whoever does not wait is told nothing.
-        drop(reply.send(FromHost::Failed(why.clone())));
+        reply.send(FromHost::Failed(why.clone()));
     }
     why
 }

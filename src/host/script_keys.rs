@@ -6,8 +6,8 @@
 
 use identity::{Name, PublicKey};
 use keystore::{Actor, Change, Entry, Keystore, Now, Scope};
-use tokio::sync::oneshot;
 
+use super::control::Reply;
 use super::{Event, Host, ScriptId};
 use crate::ipc::script::{KeyStatus, KeyWish, Names, ToScript};
 
@@ -73,11 +73,11 @@ impl Host {
 
     /// Answers once the sessions are gone that the change has ended.
     fn answer_when_gone(&mut self, asker: Asker, call: u32, key: PublicKey) {
-        let (reply, gone) = oneshot::channel();
+        let (reply, mut gone) = Reply::new();
         self.acknowledge(&[key], reply);
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
-            let _ = gone.await;
+            gone.recv().await;
             let answer = move |host: &mut Self| host.answer_wish(asker, call, Ok(Vec::new()));
             // The host is gone if nobody hears this.
             drop(events.send(Event::Then(Box::new(answer))).await);

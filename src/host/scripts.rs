@@ -227,6 +227,8 @@ impl Host {
             FromScript::Back(message) => self.given_back(id, *message),
             FromScript::Left => self.left(id),
             FromScript::Ready => self.kill_script(id, "nobody has asked whether it is ready"),
+            FromScript::Said(evaluation, said) => self.evaluation_says(id, evaluation, said),
+            FromScript::Evaluated(evaluation, outcome) => self.evaluated(id, evaluation, outcome),
             FromScript::Exit {
                 code,
                 silent,
@@ -269,6 +271,12 @@ impl Host {
         }
     }
 
+    pub(super) fn script_named(&self, name: &str) -> Option<ScriptId> {
+        let mut scripts = self.scripts.iter();
+        let (id, _) = scripts.find(|(_, script)| script.name() == name)?;
+        Some(*id)
+    }
+
     pub(super) fn script_name(&self, id: ScriptId) -> &str {
         self.scripts.get(&id).map_or("", Script::name)
     }
@@ -282,6 +290,7 @@ impl Host {
     }
 
     fn script_exited(&mut self, id: ScriptId) {
+        self.end_evaluations(id, "the script's process has ended before it was done");
         if self.succeeds_dead(id) {
             return;
         }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use identity::PublicKey;
 use keystore::{Entry, Farewell, Note};
-use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::control::Reply;
 use super::roll::{Dropped, Session, Stage};
 use super::store::News;
 use super::{FrontId, Host, ScriptId};
@@ -21,7 +21,7 @@ pub(super) struct Revocation {
     left: BTreeSet<SessionId>,
     ended: Vec<SessionStatus>,
     deadline: Instant,
-    reply: oneshot::Sender<FromHost>,
+    reply: Reply,
 }
 
 impl Host {
@@ -190,7 +190,7 @@ impl Host {
     }
 
     /// Acknowledges a change once the sessions of these keys are gone that it has ended.
-    pub(super) fn acknowledge(&mut self, keys: &[PublicKey], reply: oneshot::Sender<FromHost>) {
+    pub(super) fn acknowledge(&mut self, keys: &[PublicKey], reply: Reply) {
         let ended = self.sessions.revoked(keys);
         let left = ended.iter().map(|it| SessionId(it.session)).collect();
         self.revocations.push(Revocation {
@@ -206,8 +206,7 @@ impl Host {
     fn settle_revocations(&mut self) {
         for revocation in std::mem::take(&mut self.revocations) {
             if revocation.left.is_empty() {
-                // An admin who did not wait is told nothing.
-                drop(revocation.reply.send(FromHost::Applied(revocation.ended)));
+                revocation.reply.send(FromHost::Applied(revocation.ended));
             } else {
                 self.revocations.push(revocation);
             }

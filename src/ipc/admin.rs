@@ -10,6 +10,7 @@ use keystore::{Change, Entry, HostKeyChange, Listed, Reason, Window};
 use serde::{Deserialize, Serialize};
 
 use super::frameserver::Strangers;
+use super::{Asked, Outcome, Said};
 
 /// What an admin asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,6 +61,13 @@ pub enum ToHost {
         key: PublicKey,
         /// Where it comes from.
         from: SocketAddr,
+    },
+    /// Have a script evaluate something. Who closes the connection cancels it.
+    Evaluate {
+        /// The script's name.
+        script: String,
+        /// What.
+        asked: Asked,
     },
 }
 
@@ -120,6 +128,10 @@ pub enum FromHost {
     HostKeyChanged(Listed),
     /// To [`ToHost::Admit`]: what is known of the key, or why it is not let in.
     Admission(Result<Entry, Reason>),
+    /// To [`ToHost::Evaluate`]: what is said meanwhile. Another answer follows.
+    Said(Said),
+    /// To [`ToHost::Evaluate`]: what has come of it.
+    Evaluated(Outcome),
 }
 
 /// What has become of a script that was loaded again.

@@ -12,6 +12,7 @@
 //! after; what one side cannot say, the other side's type cannot hold.
 
 pub mod admin;
+mod evaluation;
 pub mod frameserver;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -22,6 +23,9 @@ pub mod script;
 mod socket;
 mod unproved;
 
+pub use evaluation::{
+    Asked, Chunk, EvaluationId, MOST_CHUNK, MOST_EVALUATIONS, MOST_SAID, Outcome, Said,
+};
 pub use listener::Listener;
 pub use program::{Exec, Exit, Framing, MOST_PROGRAMS};
 pub use socket::{AsyncSocket, Received, RecvError, SendError, Socket, keep_from_children};

@@ -7,7 +7,10 @@ use std::time::Duration;
 use identity::{Name, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::{Carries, ConnectOptions, Denied, Exec, ListenerId, Options, Scheme, SessionId};
+use super::{
+    Asked, Carries, ConnectOptions, Denied, EvaluationId, Exec, ListenerId, Options, Outcome, Said,
+    Scheme, SessionId,
+};
 use crate::wire::zmtp;
 
 /// What the host says to a script process.
@@ -102,6 +105,15 @@ pub enum ToScript {
     },
     /// End: run the shutdown entry point, then exit.
     Stop,
+    /// Evaluate something, and answer with [`FromScript::Evaluated`] when that is done.
+    Evaluate {
+        /// The host's number for it.
+        evaluation: EvaluationId,
+        /// What.
+        asked: Asked,
+    },
+    /// Nobody waits for this any more: answer at once.
+    Cancel(EvaluationId),
 }
 
 /// What to run, and with what.
@@ -375,6 +387,10 @@ pub enum FromScript {
         /// Said on the way out, may be empty.
         message: String,
     },
+    /// Something is said during an evaluation.
+    Said(EvaluationId, Said),
+    /// An evaluation has ended.
+    Evaluated(EvaluationId, Outcome),
 }
 
 /// Something that the author of a script should know.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mlua::{Function, Table};
 
+use super::heard::Heard;
 use super::keys::Keys;
 use super::tasks::Tasks;
 use super::text::{cut, printable};
@@ -67,6 +68,8 @@ pub(super) struct Core {
     pub(super) console: Box<dyn Console>,
     pub(super) run: Run,
     pub(super) reports: RefCell<Reports>,
+    /// What is said while something is evaluated.
+    pub(super) heard: RefCell<Option<Heard>>,
     pub(super) random: fn(&mut [u8]),
     /// The callbacks, by vid.
     pub(super) handlers: Table,
@@ -99,6 +102,7 @@ impl Core {
             console,
             run,
             reports: RefCell::new(Reports::default()),
+            heard: RefCell::new(None),
             random,
             handlers,
             keys: RefCell::new(None),
@@ -135,14 +139,31 @@ impl Core {
 
     /// Tells the script's author something.
     pub(super) fn report(&self, report: Report) {
-        let text = |text: String| printable(cut(&text, MAX_TEXT));
-        self.reports.borrow_mut().push(Report {
-            severity: report.severity,
-            message: text(report.message),
-            within: report.within.map(text),
-            follows: report.follows.map(text),
-            hint: report.hint.map(text),
-            traceback: report.traceback.map(text),
-        });
+        let report = bounded(report);
+        if let Some(heard) = &mut *self.heard.borrow_mut() {
+            heard.report(&report);
+        }
+        self.reports.borrow_mut().push(report);
+    }
+
+    /// Prints what the script prints: one line, without its end.
+    pub(super) fn print(&self, line: &[u8]) {
+        self.console.print(line);
+        if let Some(heard) = &mut *self.heard.borrow_mut() {
+            heard.print(line);
+        }
+    }
+}
+
+/// A report that fits into one message, and is harmless for a terminal.
+pub(super) fn bounded(report: Report) -> Report {
+    let text = |text: String| printable(cut(&text, MAX_TEXT));
+    Report {
+        severity: report.severity,
+        message: text(report.message),
+        within: report.within.map(text),
+        follows: report.follows.map(text),
+        hint: report.hint.map(text),
+        traceback: report.traceback.map(text),
     }
 }

@@ -1,14 +1,18 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
 mod errors;
+mod evaluations;
 mod tasks;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
+
+use evaluations::Evaluation;
 
 use super::core::{Console, Core, Ending};
 use super::state;
@@ -17,9 +21,9 @@ use super::vids::{Queued, Vid};
 use super::vm;
 use super::watchdog::Running;
 use super::world::Outbox;
-use crate::ipc::ListenerId;
 use crate::ipc::link;
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
+use crate::ipc::{EvaluationId, ListenerId};
 
 /// One tick of the logical clock.
 const TICK: Duration = Duration::from_millis(25);
@@ -44,6 +48,7 @@ pub struct Engine {
     shim: Vec<Function>,
     clock: Clock,
     running: Arc<Running>,
+    evaluations: BTreeMap<EvaluationId, Evaluation>,
     exit: Option<u8>,
 }
 
@@ -72,6 +77,8 @@ pub(super) enum Site {
         starting: bool,
     },
     Timer(String),
+    /// Somebody at a prompt wants it; with what it has waited for last.
+    Evaluation(Option<Vid>),
 }
 
 impl fmt::Display for Site {
@@ -84,6 +91,7 @@ impl fmt::Display for Site {
             }
             Self::Task { place, .. } => write!(f, "the task started at {place}"),
             Self::Timer(place) => write!(f, "the timer set at {place}"),
+            Self::Evaluation(_) => f.write_str("an evaluation at a prompt"),
         }
     }
 }
@@ -131,6 +139,7 @@ impl Engine {
                 ticks: 0,
             },
             running: Arc::default(),
+            evaluations: BTreeMap::new(),
             exit: None,
         })
     }
@@ -259,6 +268,8 @@ impl Engine {
                     message: String::new(),
                 });
             }
+            ToScript::Evaluate { evaluation, asked } => self.evaluate(evaluation, asked),
+            ToScript::Cancel(evaluation) => self.cancel(evaluation),
             other => self.core.world.borrow_mut().host(other),
         }
     }
@@ -549,28 +560,31 @@ impl Engine {
         site: &Site,
         work: impl FnOnce(&Self) -> mlua::Result<T>,
     ) -> (Option<T>, Went) {
-        let begun = Instant::now();
-        let done = self.timed(site, || work(self));
-        let took = begun.elapsed();
-        match done {
-            Ok(value) => {
-                let limits = self.core.limits();
-                if took > limits.warn {
-                    let what = self.describe(site);
-                    let stop = limits.stop;
-                    let mut report = Report::new(
-                        Severity::Slow,
-                        format!("{what} took {} ms; others wait for it", took.as_millis()),
-                    );
-                    report.hint = Some(format!(
-                        "do less at once: after {stop:?} it is stopped (--handler-warn, --handler-limit)"
-                    ));
-                    self.core.report(report);
-                }
-                (Some(value), Went::Well)
-            }
+        match self.watched(site, || work(self)) {
+            Ok(value) => (Some(value), Went::Well),
             Err(error) => (None, self.failed(site, &error)),
         }
+    }
+
+    /// Runs something under the time limit, and warns if it takes long.
+    fn watched<T>(&self, site: &Site, work: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        let begun = Instant::now();
+        let done = self.timed(site, work)?;
+        let took = begun.elapsed();
+        let limits = self.core.limits();
+        if took > limits.warn {
+            let what = self.describe(site);
+            let stop = limits.stop;
+            let mut report = Report::new(
+                Severity::Slow,
+                format!("{what} took {} ms; others wait for it", took.as_millis()),
+            );
+            report.hint = Some(format!(
+                "do less at once: after {stop:?} it is stopped (--handler-warn, --handler-limit)"
+            ));
+            self.core.report(report);
+        }
+        Ok(done)
     }
 
     fn describe(&self, site: &Site) -> String {

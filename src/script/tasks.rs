@@ -12,6 +12,7 @@ use super::engine::Site;
 use super::errors::{Ended, Fault, place};
 use super::vids::{Object, Vid};
 use super::world::{Over, World};
+use crate::ipc::EvaluationId;
 
 /// The most timers of a script; each that waits for a time has one.
 const MAX_TIMERS: usize = 10_000;
@@ -40,6 +41,8 @@ struct Half {
     hear: Function,
     fire: Function,
     finish: Function,
+    evaluate: Function,
+    cancel: Function,
     waits: Table,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Work {
     pub(super) vid: Option<Vid>,
     /// Where it was started or set: `file:line`.
     pub(super) place: String,
+    /// Whether it is an evaluation, and which.
+    pub(super) evaluation: Option<EvaluationId>,
 }
 
 impl Tasks {
@@ -76,10 +81,11 @@ impl Tasks {
     pub(super) fn enter(&self, site: &Site) {
         self.owner.set(match site {
             Site::Callback { vid, .. } => Some(*vid),
-            Site::Task { vid, .. } => *vid,
+            Site::Task { vid, .. } | Site::Evaluation(vid) => *vid,
             _ => None,
         });
-        self.inside.set(matches!(site, Site::Task { .. }));
+        let inside = matches!(site, Site::Task { .. } | Site::Evaluation(_));
+        self.inside.set(inside);
     }
 
     /// It has returned.
@@ -108,15 +114,16 @@ impl Tasks {
             return None;
         }
         let half = self.half.get()?;
-        let (run, vid, place) = half
+        let (run, vid, place, evaluation) = half
             .take
-            .call::<(Value, Option<u32>, Option<String>)>(())
+            .call::<(Value, Option<u32>, Option<String>, Option<f64>)>(())
             .ok()?;
         self.busy.set(!run.is_nil());
         self.is_busy().then(|| Work {
             run,
             vid: vid.map(Vid::new),
             place: place.unwrap_or_default(),
+            evaluation: evaluation.map(|number| EvaluationId(number as u64)),
         })
     }
 
@@ -137,6 +144,20 @@ impl Tasks {
     pub(super) fn finish(&self, task: &Thread) {
         if let Some(half) = self.half.get() {
             let _ = half.finish.call::<()>(task);
+        }
+    }
+
+    /// Begins a task that evaluates this.
+    pub(super) fn evaluate(&self, chunk: Function, which: EvaluationId) -> mlua::Result<Thread> {
+        let half = self.half.get();
+        let half = half.ok_or_else(|| mlua::Error::runtime("there are no tasks"))?;
+        half.evaluate.call((chunk, which.0 as f64))
+    }
+
+    /// Ends a task that waits, or is about to run.
+    pub(super) fn cancel(&self, task: &Thread) {
+        if let Some(half) = self.half.get() {
+            let _ = half.cancel.call::<()>(task);
         }
     }
 
@@ -234,7 +255,7 @@ impl Drop for Inbox {
 pub(super) fn furnish(lua: &Lua, core: &Rc<Core>, rows: Table) -> mlua::Result<()> {
     let host = host(lua, core)?;
     host.raw_set("rows", rows)?;
-    let (take, hear, fire, finish, waits) = lua
+    let (take, hear, fire, finish, evaluate, cancel, waits) = lua
         .load(include_str!("../../lua/task.lua"))
         .set_name("=[moonport]")
         .call(host)?;
@@ -243,6 +264,8 @@ pub(super) fn furnish(lua: &Lua, core: &Rc<Core>, rows: Table) -> mlua::Result<(
         hear,
         fire,
         finish,
+        evaluate,
+        cancel,
         waits,
     };
     // There is none yet.

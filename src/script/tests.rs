@@ -332,6 +332,11 @@ fn tasks() {
 }
 
 #[test]
+fn evaluations() {
+    run("evaluations.lua");
+}
+
+#[test]
 fn helpers() {
     run("helpers.lua");
 }
@@ -387,6 +392,14 @@ fn i9_what_a_frameserver_says_of_others_is_ignored() {
 #[test]
 fn i12_a_loop_that_never_ends_is_stopped() {
     only("vm.lua", "i12_a_loop_that_never_ends_is_stopped");
+}
+
+#[test]
+fn i12_an_endless_loop_at_the_prompt_is_stopped() {
+    only(
+        "evaluations.lua",
+        "i12_an_endless_loop_at_the_prompt_is_stopped",
+    );
 }
 
 #[test]

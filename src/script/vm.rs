@@ -124,7 +124,7 @@ pub(super) fn equip(lua: &Lua, core: &Rc<Core>) -> mlua::Result<()> {
     host.raw_set(
         "print",
         lua.create_function(move |_, line: LuaString| {
-            console.console.print(&line.as_bytes());
+            console.print(&line.as_bytes());
             Ok(())
         })?,
     )?;

@@ -167,6 +167,12 @@ pub fn lua_globals() -> impl Iterator<Item = &'static str> {
     vm::GLOBALS.iter().copied().chain(["debug", "require"])
 }
 
+/// The words of the language.
+pub const KEYWORDS: [&str; 22] = [
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
+    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+];
+
 /// What there is in our tables that is no function.
 pub fn values() -> impl Iterator<Item = &'static str> {
     api::VALUES.iter().map(|(name, ..)| *name)
@@ -215,6 +221,27 @@ pub fn syntax(source: &[u8]) -> Result<(), (usize, String)> {
     match told.map(|(line, what)| (line.parse(), what)) {
         Some((Ok(line), what)) => Err((line, what.to_owned())),
         _ => Err((1, error)),
+    }
+}
+
+/// Whether a text may become an expression or a chunk when more lines follow.
+pub fn is_unfinished(source: &str) -> bool {
+    let Ok(lua) = vm::bare() else {
+        return false;
+    };
+    let wrong = |text: &str| match lua.load(text).set_name("=").into_function() {
+        Err(mlua::Error::SyntaxError { message, .. }) => Some(message),
+        _ => None,
+    };
+    // A string ends with its line, unless it says otherwise.
+    match (
+        wrong(&format!("return {source}\n")),
+        wrong(&format!("{source}\n")),
+    ) {
+        (Some(expression), Some(chunk)) => [expression, chunk]
+            .iter()
+            .any(|it| it.ends_with("near '<eof>'")),
+        _ => false,
     }
 }
 

@@ -164,7 +164,8 @@ const PLAIN_TYPES: [&str; 27] = [
 const PROTOCOLS: [&str; 3] = ["wire::a12", "wire::curvecp", "wire::zmtp"];
 
 /// Crates that are for one place only.
-const KEPT: [(&str, &str); 8] = [
+const KEPT: [(&str, &str); 9] = [
+    ("rustyline", "src/cli/repl/prompt.rs"),
     ("full_moon", "src/cli/check/"),
     ("mlua", "src/script/"),
     ("sled", "keystore/src/log.rs"),

@@ -49,6 +49,7 @@ mod operations;
 mod process;
 mod refusals;
 mod reload;
+mod repl;
 mod repository;
 mod revoke;
 mod sandbox;

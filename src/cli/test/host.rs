@@ -229,7 +229,10 @@ impl Host {
             | FromScript::Yielded(..)
             | FromScript::Ready
             | FromScript::Back(_)
-            | FromScript::Left => {}
+            | FromScript::Left
+            // Nor to evaluate anything.
+            | FromScript::Said(..)
+            | FromScript::Evaluated(..) => {}
         }
     }
 

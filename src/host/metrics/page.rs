@@ -9,11 +9,12 @@ use std::time::Duration;
 use keystore::Actor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::Loopback;
 use crate::host::Event;
+use crate::host::control::Reply;
 use crate::ipc::admin::{FromHost, ToHost};
 
 /// Serves the page until the host's loop is gone.
@@ -76,10 +77,10 @@ async fn converse(mut stream: TcpStream, events: mpsc::Sender<Event>) -> io::Res
 
 /// Asks the host's loop.
 async fn numbers(events: mpsc::Sender<Event>) -> Option<String> {
-    let (reply, answer) = oneshot::channel();
+    let (reply, mut answers) = Reply::new();
     let event = Event::Admin(Actor::Host, ToHost::Metrics, reply);
     events.send(event).await.ok()?;
-    match answer.await.ok()? {
+    match answers.recv().await? {
         FromHost::Metrics(lines) => Some(lines.join("\n") + "\n"),
         _ => None,
     }

@@ -21,6 +21,7 @@ impl Host {
             return;
         };
         let mut reload = *reload;
+        self.end_evaluations(id, "the script was loaded again before it was done");
         let kept = self.kept(id, &reload);
         let Some(script) = self.scripts.get_mut(&id) else {
             return;
@@ -73,8 +74,7 @@ impl Host {
         let script = self.script_name(id);
         tracing::info!(script, kept, opened, closed, sessions, "loaded again");
         if let Some(reply) = reload.reply.take() {
-            // Whoever does not wait is told nothing.
-            drop(reply.send(FromHost::Reloaded(done)));
+            reply.send(FromHost::Reloaded(done));
         }
         self.once_more(id);
     }

@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Whether memory is still full after everything unused is gone.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let collected = self.lua.gc_collect();
         let limit = self.core.limits().memory;
         collected.is_err() || self.lua.used_memory() > limit - limit / 8

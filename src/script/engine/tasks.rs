@@ -23,11 +23,18 @@ impl Engine {
             if self.exit.is_some() {
                 return;
             }
-            let Some(Work { run, vid, place }) = self.core.tasks.take() else {
+            let Some(work) = self.core.tasks.take() else {
                 return;
             };
-            match run {
-                Value::Thread(task) => {
+            let Work {
+                run,
+                vid,
+                place,
+                evaluation,
+            } = work;
+            match (run, evaluation) {
+                (Value::Thread(task), Some(which)) => self.go_on(which, vid, &task),
+                (Value::Thread(task), None) => {
                     let site = Site::Task {
                         vid,
                         place,
@@ -41,7 +48,7 @@ impl Engine {
                         self.core.tasks.finish(&task);
                     }
                 }
-                Value::Function(function) => {
+                (Value::Function(function), _) => {
                     let site = Site::Timer(place);
                     self.call(&site, |_| function.call::<()>(()));
                 }
