@@ -1,5 +1,6 @@
 //! The engine: messages and time go in, callbacks run, messages come out.
 
+mod clock;
 mod errors;
 mod evaluations;
 mod tasks;
@@ -8,10 +9,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
+use clock::{Clock, MAX_BEHIND, TICK};
 use evaluations::Evaluation;
 
 use super::core::{Console, Core, Ending};
@@ -24,12 +26,6 @@ use super::world::Outbox;
 use crate::ipc::link;
 use crate::ipc::script::{FromScript, Report, Run, Severity, ToScript};
 use crate::ipc::{EvaluationId, ListenerId};
-
-/// One tick of the logical clock.
-const TICK: Duration = Duration::from_millis(25);
-
-/// Further behind than this, ticks are dropped.
-const MAX_BEHIND: u32 = 100;
 
 /// How many statuses are dispatched before messages are taken again, and credit is handed back: a
 /// part of the credit of one segment, so that more of it is on its way meanwhile.
@@ -50,13 +46,6 @@ pub struct Engine {
     running: Arc<Running>,
     evaluations: BTreeMap<EvaluationId, Evaluation>,
     exit: Option<u8>,
-}
-
-/// The logical clock.
-#[derive(Debug)]
-struct Clock {
-    next: Instant,
-    ticks: u64,
 }
 
 /// What was running when an error happened, for the report and for what follows.
@@ -344,52 +333,6 @@ impl Engine {
     }
 
     // ---- what a turn does
-
-    fn tick(&mut self, now: Instant) {
-        let Some(late) = now.checked_duration_since(self.clock.next) else {
-            return;
-        };
-        let due = late.as_millis() / TICK.as_millis() + 1;
-        let due = match u32::try_from(due) {
-            Ok(due) if due <= MAX_BEHIND => {
-                self.clock.next += TICK * due;
-                due
-            }
-            _ => {
-                self.clock.next = now + TICK;
-                1
-            }
-        };
-        self.core.world.borrow_mut().tick();
-        if self.entry("_clock_pulse_batch").is_some() {
-            self.advance(due);
-            self.pulse("_clock_pulse_batch", due);
-            return;
-        }
-        for done in 1..=due {
-            self.advance(1);
-            if self.pulse("_clock_pulse", 1) == Went::Wrong || self.exit.is_some() {
-                // One that fails or hangs would do it again at once.
-                self.advance(due - done);
-                return;
-            }
-        }
-    }
-
-    fn advance(&mut self, ticks: u32) {
-        self.clock.ticks += u64::from(ticks);
-        // Setting a number in a table that has the key cannot fail.
-        let _ = self.lua.globals().raw_set("CLOCK", self.clock.ticks as f64);
-    }
-
-    fn pulse(&mut self, suffix: &str, ticks: u32) -> Went {
-        let Some(function) = self.entry(suffix) else {
-            return Went::Well;
-        };
-        let site = Site::Pulse(format!("{}{suffix}", self.core.run.appl));
-        let clock = self.clock.ticks as f64;
-        self.call(&site, |_| function.call::<()>((clock, ticks))).1
-    }
 
     fn adoptions(&mut self) {
         let adoptions = self.core.world.borrow_mut().adoptions();

@@ -3,6 +3,7 @@
 
 mod endings;
 mod flags;
+mod host;
 mod inbound;
 mod inbox;
 mod joined;

@@ -408,7 +408,13 @@ fn programs_talk_on_and_their_end_is_heard_once_while_their_script_is_loaded_aga
 const ECHO: &str = r#"
 GATE
 local function client(source, status)
-    if status.kind == "message" and message_target(source, status.message .. " by VERSION") ~= 0 then
+    if status.message == "last" then
+        -- Until the client has room for it.
+        local timer
+        timer = moonport.every(20, function()
+            if message_target(source, "last by VERSION") == 0 then timer:cancel() end
+        end)
+    elseif status.kind == "message" and message_target(source, status.message .. " by VERSION") ~= 0 then
         print("unsent", status.message)
     end
 end

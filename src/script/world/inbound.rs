@@ -1,16 +1,15 @@
-//! What the host and the frameservers say.
+//! What the frameservers say, over their data links.
 //!
 //! A frameserver faces the network and may be in hostile hands: what it says about segments that
 //! are not on its own link, or beyond its credit, is ignored.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use super::{Adoption, Ask, MAX_QUEUED, Opening, Route, Whole, World};
+use super::{Adoption, MAX_QUEUED, Opening, Route, Whole, World};
 use crate::ipc::link::{self, Assembly, Ends, TooLarge};
-use crate::ipc::script::{FromScript, Request, ToScript};
+use crate::ipc::script::FromScript;
 use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
-use crate::script::status::{self, Frame, NETWORK_SERVER, Resized, Status, is_network};
+use crate::script::status::{self, Frame, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
 use crate::wire::a12::event::External;
@@ -22,92 +21,8 @@ const LAST_WORDS: usize = 31;
 const MAX_ADOPTIONS: usize = 4096;
 
 impl World {
-    /// Takes what the host says; what is for the engine is not for here.
-    pub(in crate::script) fn host(&mut self, message: ToScript) {
-        match message {
-            ToScript::Run(_)
-            | ToScript::Prepare(_)
-            | ToScript::Yield(_)
-            | ToScript::Resume
-            | ToScript::State(_)
-            | ToScript::TakeOver
-            | ToScript::Leave
-            | ToScript::Begin
-            | ToScript::Stop
-            | ToScript::Evaluate { .. }
-            | ToScript::Cancel(_) => {}
-            ToScript::Adopt {
-                listener,
-                survivors,
-            } => {
-                self.survivors
-                    .insert(listener, survivors.into_iter().collect());
-            }
-            ToScript::Listening { listener, .. } => self.tell_listener(
-                listener,
-                Status::Registered {
-                    kind: NETWORK_SERVER,
-                    title: String::new(),
-                    guid: [0; 2],
-                },
-            ),
-            ToScript::Ended {
-                listener,
-                last_words,
-            } if self.connections.contains_key(&listener) => {
-                if let Some(vid) = self.connections.remove(&listener) {
-                    self.gone(vid, &last_words);
-                }
-            }
-            ToScript::Disconnected {
-                connection,
-                why,
-                retry,
-            } => self.disconnected(connection, why, retry),
-            ToScript::Ended {
-                listener,
-                last_words,
-            } => self.tell_listener(listener, Status::Terminated(words(&last_words))),
-            ToScript::Request(request) => self.request(request),
-            ToScript::Failure { listener, message } => {
-                self.tell_listener(listener, Status::Failure(message));
-            }
-            ToScript::Window {
-                listener,
-                event,
-                left,
-                window,
-                label,
-            } => self.tell_listener(
-                listener,
-                Status::Window {
-                    event,
-                    left,
-                    window,
-                    label,
-                },
-            ),
-            ToScript::Keys { call, answer, more } => self.keys(call, answer, more),
-            ToScript::Windows { listener, windows } => {
-                if self.listeners.contains_key(&listener) {
-                    self.windows.insert(listener, windows);
-                }
-            }
-        }
-    }
-
-    /// A connection is gone, or was not made.
-    fn disconnected(&mut self, connection: ListenerId, why: String, retry: Duration) {
-        let Some(&vid) = self.connections.get(&connection) else {
-            return;
-        };
-        self.lose(vid);
-        let retry_ms = retry.as_secs_f64() * 1000.0;
-        self.tell(vid, Status::Disconnected { why, retry_ms });
-    }
-
     /// The other end of a connection is not there any more.
-    fn lose(&mut self, vid: Vid) {
+    pub(super) fn lose(&mut self, vid: Vid) {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
@@ -149,39 +64,6 @@ impl World {
             }
         }
         self.tell(vid, Status::Connected);
-    }
-
-    fn tell_listener(&mut self, listener: ListenerId, status: Status) {
-        if let Some(&vid) = self.listeners.get(&listener) {
-            self.tell(vid, status);
-        }
-    }
-
-    fn request(&mut self, request: Request) {
-        let listener =
-            self.listeners
-                .get(&request.listener)
-                .and_then(|vid| match self.objects.get(vid) {
-                    Some(Object::Listener(listener)) => Some((*vid, listener.cookie)),
-                    _ => None,
-                });
-        let Some((vid, parent)) = listener else {
-            self.outbox.host.push(FromScript::Decide {
-                session: request.session,
-                accept: false,
-            });
-            return;
-        };
-        let id = self.next_request;
-        self.next_request = self.next_request.wrapping_add(1).max(1);
-        self.tell(
-            vid,
-            Status::Peer {
-                request: Box::new(request),
-                id,
-                parent,
-            },
-        );
     }
 
     /// Takes what a frameserver says over the data link of this listener.
@@ -567,7 +449,7 @@ impl World {
     }
 
     /// The other end has forgotten a segment.
-    fn gone(&mut self, vid: Vid, last_words: &str) {
+    pub(super) fn gone(&mut self, vid: Vid, last_words: &str) {
         let Some(segment) = self.segment_mut(vid) else {
             return;
         };
@@ -581,39 +463,9 @@ impl World {
         }
         self.tell(vid, Status::Terminated(words(last_words)));
     }
-
-    /// What a status asks for, if it can still be answered.
-    pub(in crate::script) fn ask(&self, entry: &Queued) -> Option<Ask> {
-        match &entry.status {
-            Status::Peer { request, .. } => {
-                let name = match self.objects.get(&entry.vid) {
-                    Some(Object::Listener(listener)) => listener.name.as_str(),
-                    _ => "",
-                };
-                Some(Ask::Peer {
-                    listener: request.listener,
-                    session: request.session,
-                    carries: request.carries,
-                    label: format!("client of \"{name}\" from {}", request.endpoint),
-                })
-            }
-            Status::Said {
-                event: External::SegmentRequest(request),
-                ..
-            } => {
-                let segment = self.segment(entry.vid)?;
-                Some(Ask::Channel {
-                    link: segment.link,
-                    parent: segment.address.segment()?,
-                    cookie: request.id,
-                    kind: request.kind,
-                })
-            }
-            _ => None,
-        }
-    }
 }
 
-fn words(text: &str) -> String {
+/// Last words, as many as are told.
+pub(super) fn words(text: &str) -> String {
     cut(text.trim_end(), LAST_WORDS).to_owned()
 }
