@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_encoding::{BASE64, HEXLOWER};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::host::{Host, Moonport};
 use crate::key::{ANNA, BERT, EVE, Key};
@@ -298,7 +299,29 @@ fn clients_outlive_their_script_and_its_listener_comes_back() {
     anna.echoes();
 }
 
-/// Passes datagrams on, loses one of twenty, and turns some around.
+#[test]
+fn a_stream_that_breaks_off_is_told_apart_from_one_that_ends() {
+    let mut host = host("options = { anonymous = true }");
+    let place = host.place();
+    let key = BASE64.decode(place.host_key().as_bytes()).unwrap();
+    let mut connect = Command::new(env!("CARGO_BIN_EXE_moonport"));
+    connect.args(["connect", "--anonymous"]);
+    connect.arg(format!(
+        "curvecp://{}@{}/box",
+        HEXLOWER.encode(&key),
+        place.at()
+    ));
+    // A folder cannot be read.
+    let folder = fs::File::open(place.folder()).unwrap();
+    let ended = connect.stdin(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    // The script has ended its stream in the same way.
+    host.process.expect("eof\ttrue");
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("broke off"), "{said}");
+}
+
+/// Passes datagrams on, each at once; loses one of twenty, and lets as many be overtaken.
 pub(crate) struct Lossy {
     pub(crate) address: SocketAddr,
     over: Arc<AtomicBool>,
@@ -314,40 +337,16 @@ impl Lossy {
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
         for socket in [&front, &back] {
-            let soon = Some(Duration::from_millis(1));
-            socket.set_read_timeout(soon).unwrap();
+            socket.set_nonblocking(true).unwrap();
         }
         let thread = std::thread::spawn(move || {
-            let (mut client, mut dice) = (None, 1_u32);
-            let mut held: [Option<Vec<u8>>; 2] = [None, None];
-            let mut buffer = [0; 2048];
+            let mut way = Way {
+                sockets: [front, back],
+                client: None,
+                sides: [1, 2].map(|dice| Side { dice, late: None }),
+            };
             while !ended.load(Ordering::Relaxed) {
-                for (side, held) in held.iter_mut().enumerate() {
-                    let from = [&front, &back][side];
-                    let mut late = held.take();
-                    while let Ok((length, sender)) = from.recv_from(&mut buffer) {
-                        if side == 0 {
-                            client = Some(sender);
-                        }
-                        let send = |datagram: &[u8]| match (side, client) {
-                            (0, _) => drop(back.send(datagram)),
-                            (_, Some(client)) => drop(front.send_to(datagram, client)),
-                            _ => {}
-                        };
-                        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                        match dice >> 16 {
-                            roll if roll % 20 == 0 => {}
-                            roll if roll % 20 == 1 && late.is_none() => {
-                                late = Some(buffer[..length].to_vec());
-                            }
-                            _ => {
-                                send(&buffer[..length]);
-                                late.take().iter().for_each(|late| send(late));
-                            }
-                        }
-                    }
-                    *held = late;
-                }
+                way.turn();
             }
         });
         Self {
@@ -355,6 +354,82 @@ impl Lossy {
             over,
             thread: Some(thread),
         }
+    }
+}
+
+struct Way {
+    /// Towards the client, and towards the server.
+    sockets: [UdpSocket; 2],
+    client: Option<SocketAddr>,
+    /// What comes by either.
+    sides: [Side; 2],
+}
+
+struct Side {
+    dice: u32,
+    /// To be overtaken by the next one; it goes on by itself if there is none.
+    late: Option<(Instant, Vec<u8>)>,
+}
+
+impl Side {
+    const LATE: Duration = Duration::from_millis(5);
+
+    fn roll(&mut self) -> u32 {
+        self.dice = self
+            .dice
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        (self.dice >> 16) % 20
+    }
+}
+
+impl Way {
+    /// Waits for something, and takes one datagram from either side.
+    fn turn(&mut self) {
+        let waits = self.sides.iter().any(|side| side.late.is_some());
+        let patience = Timespec {
+            tv_sec: 0,
+            tv_nsec: if waits { 1_000_000 } else { 20_000_000 },
+        };
+        let mut sockets =
+            [&self.sockets[0], &self.sockets[1]].map(|socket| PollFd::new(socket, PollFlags::IN));
+        poll(&mut sockets, Some(&patience)).unwrap();
+        for from in [0, 1] {
+            self.take(from);
+            let late = &mut self.sides[from].late;
+            if let Some((_, late)) = late.take_if(|(since, _)| since.elapsed() > Side::LATE) {
+                self.send(from, &late);
+            }
+        }
+    }
+
+    fn take(&mut self, from: usize) {
+        let mut buffer = [0; 2048];
+        let Ok((length, sender)) = self.sockets[from].recv_from(&mut buffer) else {
+            return;
+        };
+        if from == 0 {
+            self.client = Some(sender);
+        }
+        let datagram = &buffer[..length];
+        let side = &mut self.sides[from];
+        match side.roll() {
+            0 => {}
+            1 if side.late.is_none() => side.late = Some((Instant::now(), datagram.to_vec())),
+            _ => {
+                let late = side.late.take();
+                self.send(from, datagram);
+                late.iter().for_each(|(_, late)| self.send(from, late));
+            }
+        }
+    }
+
+    fn send(&self, from: usize, datagram: &[u8]) {
+        let _ = match (from, self.client) {
+            (0, _) => self.sockets[1].send(datagram),
+            (_, Some(client)) => self.sockets[0].send_to(datagram, client),
+            _ => return,
+        };
     }
 }
 

@@ -179,6 +179,7 @@ fn a_script_reaches_no_server_that_is_not_allowed() {
     let host = host.word(&address).word("x").word(EXTENSION);
     let mut host = host.start_with(0);
     host.process.expect("server terminated\tnot allowed");
+    // By its other output, so before or after that.
     let said = host.process.terminate().text();
     assert!(said.contains("may not connect to 127.0.0.1:1"), "{said}");
 }

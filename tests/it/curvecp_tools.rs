@@ -3,12 +3,11 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::curveclient::{EXTENSION, NAME, reference};
-use crate::curvecp::Lossy;
 use crate::curvecpserver::Place;
-use crate::host::Moonport;
-use crate::process::{Ended, Process};
+use crate::process::{Ended, PATIENCE, Process, Watched};
 
 /// Ours with ours, and each with the reference's: client, server.
 const PAIRS: [(bool, bool); 3] = [(true, true), (true, false), (false, true)];
@@ -19,6 +18,15 @@ const MESSAGES: [&str; 4] = ["curvecpmessage", "-c", "sh", "-c"];
 fn shell(place: &Place, ours: bool, options: &[&str], to: SocketAddr, words: &str) -> Process {
     let mut command = place.client(ours, options, to);
     Process::start(command.args(MESSAGES).arg(words))
+}
+
+/// Waits until this holds.
+fn until(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn well(ended: &Ended) -> &Ended {
@@ -98,119 +106,6 @@ fn megabytes_come_whole_by_each_pair_of_client_and_server() {
 }
 
 #[test]
-fn twenty_megabytes_are_sent_fast_to_who_reads_them() {
-    if !reference() {
-        return;
-    }
-    let place = Place::new();
-    let big = place.big(20_000_000);
-    for server in [false, true] {
-        let (_server, at) = place.serve_by(
-            server,
-            &["curvecpmessage", "sh", "-c", "cat >up; echo done"],
-        );
-        let input = fs::File::open(place.path("big")).unwrap();
-        let up = place.connect(at).stdin(input).output().unwrap();
-        assert!(up.status.success() && up.stdout == b"done\n", "{up:?}");
-        assert!(fs::read(place.path("up")).unwrap() == big);
-    }
-}
-
-/// Sends twenty million bytes to each who comes: numbers, a line each.
-const NUMBERS: &str = r#"
-moonport.listen({
-    name = "numbers", interface = "curvecp://" .. ADDRESS, port = PORT, options = { anonymous = true },
-}, function(listener, status)
-    if status.kind ~= "segment_request" then return end
-    local next, rest = 0, ""
-    local function push(source)
-        while next < 2500000 or rest ~= "" do
-            if rest == "" then
-                local lines = {}
-                for i = 1, 5000 do lines[i] = ("%07d\n"):format(next + i - 1) end
-                next, rest = next + 5000, table.concat(lines)
-            end
-            local taken = moonport.write(source, rest)
-            if not taken then return end
-            rest = rest:sub(taken + 1)
-        end
-        if next then moonport.finish(source) end
-        next = nil
-    end
-    accept_target(function(source, status)
-        if next and (status.kind == "eof" or status.kind == "drain") then
-            push(source)
-        end
-    end)
-end)
-"#;
-
-#[test]
-fn twenty_megabytes_of_a_script_come_whole() {
-    let host = Moonport::new().script("numbers", NUMBERS).start();
-    let key = data_encoding::BASE64.decode(host.place().host_key().as_bytes());
-    let key = data_encoding::HEXLOWER.encode(&key.unwrap());
-    let mut connect = Command::new(env!("CARGO_BIN_EXE_moonport"));
-    connect.args(["connect", "--anonymous"]);
-    connect.arg(format!("curvecp://{key}@{}/numbers", host.place().at()));
-    let down = connect.stdin(Stdio::null()).output().unwrap();
-    assert!(down.status.success(), "{}", down.stdout.len());
-    let numbers: String = (0..2_500_000).map(|i| format!("{i:07}\n")).collect();
-    assert_eq!(down.stdout.len(), numbers.len());
-    assert!(blake3::hash(&down.stdout) == blake3::hash(numbers.as_bytes()));
-    host.stop();
-}
-
-#[test]
-fn megabytes_of_the_references_sender_come_whole_from_either_server() {
-    if !reference() {
-        return;
-    }
-    let place = Place::new();
-    // Its sender takes as long for them as it wants, on a busy machine ten seconds and more.
-    let big = place.big(3_000_000);
-    let mut running = Vec::new();
-    for server in [false, true] {
-        let (kept, at) = place.serve_by(server, &["curvecpmessage", "cat", "big"]);
-        let output = fs::File::create(place.path(&format!("down{server}"))).unwrap();
-        let mut connect = place.connect(at);
-        let child = connect.stdin(Stdio::null()).stdout(output).spawn().unwrap();
-        running.push((kept, child, server));
-    }
-    for (_kept, mut child, server) in running {
-        assert!(child.wait().unwrap().success());
-        let came = fs::read(place.path(&format!("down{server}"))).unwrap();
-        assert!(blake3::hash(&came) == blake3::hash(&big), "{}", came.len());
-    }
-}
-
-#[test]
-fn bytes_come_whole_where_packets_are_lost_and_turned_around() {
-    if !reference() {
-        return;
-    }
-    let place = Place::new();
-    let big = place.big(300_000);
-    let mut running = Vec::new();
-    // A sender of the reference falls asleep on such a way, so it has little to say.
-    for server in [false, true] {
-        let file = format!("lossy{server}");
-        let words = format!("cat >{file}; echo done");
-        let (kept, at) = place.serve_by(server, &["curvecpmessage", "sh", "-c", &words]);
-        let way = Lossy::to(at);
-        let input = fs::File::open(place.path("big")).unwrap();
-        let mut connect = place.connect(way.address);
-        let child = connect.stdin(input).stdout(Stdio::piped()).spawn().unwrap();
-        running.push((kept, way, child, file));
-    }
-    for (_kept, _way, child, file) in running {
-        let ended = child.wait_with_output().unwrap();
-        assert_eq!(ended.stdout, b"done\n", "{ended:?}");
-        assert!(fs::read(place.path(&file)).unwrap() == big, "{file}");
-    }
-}
-
-#[test]
 fn the_end_of_a_stream_is_seen_at_the_other_side_however_it_ends() {
     if !reference() {
         return;
@@ -248,6 +143,66 @@ fn an_application_that_fails_at_the_server_ends_its_stream_and_that_is_all_a_cli
             let ended = place.connect(at).stdin(Stdio::null()).output().unwrap();
             assert!(ended.status.success(), "{failure} {server} {ended:?}");
             assert_eq!(ended.stdout, b"x\n");
+        }
+    }
+}
+
+#[test]
+fn an_application_that_fails_at_the_client_gives_the_exit_code_and_an_end_to_the_server() {
+    if !reference() {
+        return;
+    }
+    let place = Place::new();
+    for server in [true, false] {
+        let (_server, at) = place.serve_by(server, &["curvecpmessage", "sh", "-c", "cat >came"]);
+        for ours in [true, false] {
+            for (failure, code) in [("exit 3", 3), ("kill -9 $$", 111)] {
+                let words = format!("echo {failure}{ours} >&7; {failure}");
+                let ended = shell(&place, ours, &[], at, &words).wait();
+                assert_eq!(ended.code, code, "{server} {ours} {}", ended.text());
+                // Its program has ended, so it has seen the end of what came.
+                let came = fs::read_to_string(place.path("came")).unwrap();
+                assert!(came.ends_with(&format!("{ours}\n")), "{came}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_killed_at_the_client_is_told_by_the_exit_code() {
+    if !reference() {
+        return;
+    }
+    let place = Place::new();
+    for server in [true, false] {
+        let (_server, at) = place.serve_by(server, &["curvecpmessage", "cat"]);
+        for ours in [true, false] {
+            let ended = shell(&place, ours, &[], at, "kill -9 $PPID").wait();
+            assert_eq!(ended.code, 111, "{server} {ours} {}", ended.text());
+        }
+    }
+}
+
+#[test]
+fn a_program_that_fails_at_the_server_says_nothing_and_gives_its_place_to_the_next() {
+    if !reference() {
+        return;
+    }
+    let script = "test -e second && exec curvecpmessage cat; touch second; kill -9 $$";
+    for server in [true, false] {
+        for ours in [true, false] {
+            let place = Place::new();
+            let (_server, at) = match server {
+                true => place.serve(&["-c1"], &["sh", "-c", script]),
+                false => place.serve_by_reference(&["sh", "-c", script]),
+            };
+            let words = "echo hello >&7; exec 7>&-; cat <&6";
+            let first = shell(&place, ours, &[], at, words);
+            until(|| place.path("second").exists());
+            let second = shell(&place, ours, &[], at, words).wait();
+            assert_eq!(well(&second).text(), "hello");
+            // Nobody has told it, so it goes on to wait.
+            assert!(!Watched::new(first.pid()).is_gone_within(Duration::ZERO));
         }
     }
 }

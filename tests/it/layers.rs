@@ -12,7 +12,7 @@ struct Room {
     never: &'static [&'static str],
 }
 
-const ROOMS: [Room; 10] = [
+const ROOMS: [Room; 11] = [
     Room {
         directory: "identity/src",
         may: EVERYTHING,
@@ -22,6 +22,13 @@ const ROOMS: [Room; 10] = [
         directory: "keystore/src",
         may: EVERYTHING,
         never: &["moonport", "tokio", "std::net"],
+    },
+    Room {
+        directory: "nacl/src",
+        may: EVERYTHING,
+        never: &[
+            "identity", "keystore", "moonport", "tokio", "std::net", "std::fs",
+        ],
     },
     Room {
         directory: "src/wire",
@@ -290,7 +297,7 @@ fn used(file: &File) -> Vec<UsedPath> {
 }
 
 fn sources() -> Vec<File> {
-    ["src", "keystore/src", "identity/src"]
+    ["src", "keystore/src", "identity/src", "nacl/src"]
         .into_iter()
         .flat_map(sources_below)
         .collect()

@@ -21,6 +21,7 @@ mod curve;
 mod curveclient;
 mod curvecp;
 mod curvecp_outbound;
+mod curvecp_senders;
 mod curvecp_tools;
 mod curvecpserver;
 mod docs;

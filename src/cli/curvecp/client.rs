@@ -1,6 +1,7 @@
 //! `moonport curvecpclient`: one connection, and a handler for it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -13,16 +14,16 @@ use super::super::connect::random::Random;
 use super::super::output::tell;
 use super::args;
 use super::connect::passed;
-use super::handler::{Closed, GRACE, Handler, Program};
+use super::handler::{Closed, GRACE, Handler, Inlet, Program};
 use super::keydir::KeyDir;
-use super::{DATAGRAM, FATAL, bind};
+use super::{DATAGRAM, FATAL, bind, unignore_children};
 use crate::host::own_extension;
 use crate::wire::Refusal;
 use crate::wire::crypto::SecretKey;
 use crate::wire::curvecp::{Answer, Ask, Client, ClientConfig, ClientOutput, Tunnel, keyroom};
 
 /// As many datagrams are read before the handler gets its turn.
-const TURN: usize = 64;
+const TURN: usize = 8;
 
 /// Runs the program until it ends. Gives the exit code.
 pub(in super::super) fn run(args: args::Client) -> u8 {
@@ -61,8 +62,7 @@ async fn connect(args: args::Client) -> anyhow::Result<u8> {
         own: own_extension(),
     };
     let socket = bind((Ipv4Addr::UNSPECIFIED, 0).into()).context("cannot make a socket")?;
-    // What is handled here is as usual in what is started, even if it was ignored.
-    let _children = signal(SignalKind::child())?;
+    let _children = unignore_children()?;
     let mut end = Signals::new()?;
     let mut link = Link {
         socket,
@@ -78,9 +78,9 @@ async fn connect(args: args::Client) -> anyhow::Result<u8> {
         tell(format_args!("moonport: {} answers", tunnel.to()));
     }
     let started = Program::new(args.program).start(None);
-    let mut handler = started.context("cannot start the program")?;
+    let (mut handler, inlet) = started.context("cannot start the program")?;
     tokio::select! {
-        talked = link.talk(&mut tunnel, &mut handler) => talked?,
+        talked = link.talk(&mut tunnel, &mut handler, inlet) => talked?,
         code = end.next() => {
             handler.end(GRACE).await;
             return Ok(code);
@@ -212,19 +212,26 @@ impl Link {
     }
 
     /// Passes messages on until the handler wants no more.
-    async fn talk(&mut self, tunnel: &mut Tunnel, handler: &mut Handler) -> anyhow::Result<()> {
+    async fn talk(
+        &mut self,
+        tunnel: &mut Tunnel,
+        handler: &mut Handler,
+        inlet: Rc<Inlet>,
+    ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 ready = self.socket.readable() => {
                     ready?;
-                    for _ in 0..TURN {
-                        let Some((from, datagram)) = self.receive() else { break };
+                    let mut turn = TURN;
+                    while turn > 0 && let Some((from, datagram)) = self.receive() {
+                        turn -= 1;
                         if let Some(message) = tunnel.open(from, datagram) {
-                            handler.give(message);
+                            inlet.give(message);
                         }
                     }
-                    handler.flush();
-                    tokio::task::yield_now().await;
+                    if turn == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 ready = handler.ready() => {
                     if ready == Err(Closed) {

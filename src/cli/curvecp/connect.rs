@@ -32,8 +32,6 @@ use crate::wire::curvecp::{
 const CHUNK: usize = 65_536;
 /// As many bytes wait for standard output at most.
 const CREDIT: usize = 131_072;
-/// As many datagrams are read before they are answered.
-const TURN: usize = 32;
 /// So long we stay, after all is done, for a server that has not heard it.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -201,8 +199,8 @@ impl Link {
             tokio::select! {
                 ready = self.socket.readable() => {
                     ready.or_exit(Exit::Network)?;
-                    for _ in 0..TURN {
-                        let Some((from, datagram)) = self.receive() else { break };
+                    // Each is answered at once: a sender of the reference goes by when answers come.
+                    if let Some((from, datagram)) = self.receive() {
                         connection.receive(Instant::now(), from, datagram);
                     }
                 }

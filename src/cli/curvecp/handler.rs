@@ -1,22 +1,25 @@
 //! The program behind a connection, and the messages that are passed to and from it.
 
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
-use std::future::pending;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use data_encoding::HEXLOWER;
 use identity::PublicKey;
-use rustix::io::{DupFlags, dup2, dup3, fcntl_dupfd_cloexec};
+use rustix::io::{DupFlags, Errno, dup2, dup3, fcntl_dupfd_cloexec, retry_on_intr, writev};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// Where a handler reads messages, and where it writes them.
@@ -27,8 +30,6 @@ const FROM: i32 = 9;
 const LONGEST: u8 = 68;
 /// As much waits for a handler that does not read, in bytes; what comes then is lost.
 const QUEUE: usize = 131_072;
-/// As many messages, of any length, are no more than a pipe takes whole or not at all (`PIPE_BUF`).
-const TOGETHER: usize = 3;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 65_536;
 /// How long a handler may take to end when it is asked to.
@@ -59,8 +60,12 @@ impl Program {
         }
     }
 
-    /// Starts it; `client` says who is on the other side.
-    pub(super) fn start(&mut self, client: Option<(&PublicKey, IpAddr)>) -> io::Result<Handler> {
+    /// Starts it, and gives the way to it, which is closed once nobody has it; `client` says who is on
+    /// the other side.
+    pub(super) fn start(
+        &mut self,
+        client: Option<(&PublicKey, IpAddr)>,
+    ) -> io::Result<(Handler, Rc<Inlet>)> {
         let (program, arguments) = self
             .words
             .split_first()
@@ -89,14 +94,15 @@ impl Program {
                 spawn(command)?
             }
         };
-        Ok(Handler {
+        let inlet = Rc::new(Inlet::new(to));
+        let handler = Handler {
             child,
             ended: false,
-            to: Some(pipe::Sender::from_owned_fd(to)?),
-            from: Some(pipe::Receiver::from_owned_fd(from)?),
-            queue: VecDeque::new(),
+            to: Some(Rc::clone(&inlet)),
+            from: Some(pipe::Receiver::from_owned_fd_unchecked(from)?),
             records: Records::default(),
-        })
+        };
+        Ok((handler, inlet))
     }
 }
 
@@ -147,16 +153,106 @@ impl Places {
     }
 }
 
+/// The way to a handler. Messages are passed on one by one, as they come: a sender of the reference is
+/// quick only if what it waits for comes as evenly as it was sent.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    /// It does not block.
+    pipe: OwnedFd,
+    /// The same, once it has been waited for: most are never full.
+    watched: OnceCell<pipe::Sender>,
+    /// Whole messages for which the pipe has had no room.
+    queue: RefCell<VecDeque<Vec<u8>>>,
+    /// Something waits there again.
+    waits: Notify,
+    /// It does not want to hear anything, and may have something to say.
+    deaf: Cell<bool>,
+}
+
+impl Inlet {
+    fn new(pipe: OwnedFd) -> Self {
+        Self {
+            pipe,
+            watched: OnceCell::new(),
+            queue: RefCell::default(),
+            waits: Notify::new(),
+            deaf: Cell::new(false),
+        }
+    }
+
+    /// Gives the handler a message, of 16 to 1088 bytes in steps of 16. It is lost if the handler does
+    /// not keep up, as on the network.
+    pub(super) fn give(&self, message: &[u8]) {
+        let units = message.len() / 16;
+        let Ok(length @ 1..=LONGEST) = u8::try_from(units) else {
+            return;
+        };
+        let mut queue = self.queue.borrow_mut();
+        if self.deaf.get() || (queue.is_empty() && self.write(&[length], message)) {
+            return;
+        }
+        if queue.len() < QUEUE / 1089 {
+            queue.push_back([&[length], message].concat());
+            self.waits.notify_one();
+        }
+    }
+
+    /// Says whether it is done with it. So little (`PIPE_BUF`) a pipe takes whole or not at all.
+    fn write(&self, length: &[u8], message: &[u8]) -> bool {
+        let record = [length, message].map(IoSlice::new);
+        match retry_on_intr(|| writev(&self.pipe, &record)) {
+            Ok(_) => true,
+            Err(Errno::AGAIN) => false,
+            Err(_) => {
+                self.deaf.set(true);
+                true
+            }
+        }
+    }
+
+    /// Passes on what waits whenever there is room. Cancel-safe.
+    async fn pass_on(&self) -> io::Result<Infallible> {
+        loop {
+            while self.is_empty() {
+                self.waits.notified().await;
+            }
+            let pipe = match self.watched.get() {
+                Some(pipe) => pipe,
+                None => {
+                    let pipe = pipe::Sender::from_owned_fd_unchecked(self.pipe.try_clone()?)?;
+                    self.watched.get_or_init(|| pipe)
+                }
+            };
+            pipe.writable().await?;
+            self.flush(pipe);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    fn flush(&self, pipe: &pipe::Sender) {
+        let mut queue = self.queue.borrow_mut();
+        while let Some(record) = queue.front() {
+            match pipe.try_write(record) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.deaf.set(true),
+                Ok(_) => {}
+            }
+            queue.pop_front();
+        }
+    }
+}
+
 /// A handler that runs.
 #[derive(Debug)]
 pub(super) struct Handler {
     child: Child,
     /// Whether it has been reaped.
     ended: bool,
-    to: Option<pipe::Sender>,
+    to: Option<Rc<Inlet>>,
     from: Option<pipe::Receiver>,
-    /// Whole messages that it has not taken.
-    queue: VecDeque<Vec<u8>>,
     records: Records,
 }
 
@@ -165,51 +261,18 @@ pub(super) struct Handler {
 pub(super) struct Closed;
 
 impl Handler {
-    /// Gives it a message, of 16 to 1088 bytes in steps of 16, once this is [`flush`](Self::flush)ed
-    /// or waited for. It is lost if the handler does not keep up, as on the network.
-    pub(super) fn give(&mut self, message: &[u8]) {
-        let units = message.len() / 16;
-        let Ok(length @ 1..=LONGEST) = u8::try_from(units) else {
-            return;
-        };
-        if self.to.is_none() || self.queue.len() >= QUEUE / 1089 {
-            return;
-        }
-        let mut record = Vec::with_capacity(message.len() + 1);
-        record.push(length);
-        record.extend_from_slice(message);
-        self.queue.push_back(record);
-    }
-
-    /// Passes on what the pipe takes. So little is taken whole or not at all.
-    pub(super) fn flush(&mut self) {
-        while let (Some(to), false) = (&self.to, self.queue.is_empty()) {
-            let records = self.queue.iter().take(TOGETHER);
-            let records: Vec<_> = records.map(|record| IoSlice::new(record)).collect();
-            match to.try_write_vectored(&records) {
-                Ok(_) => {
-                    let written = records.len();
-                    self.queue.drain(..written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // It does not want to hear anything, and may have something to say.
-                Err(_) => {
-                    self.to = None;
-                    self.queue.clear();
-                }
-            }
-        }
-    }
-
     /// Waits until there may be a [`message`](Self::message). Cancel-safe.
     pub(super) async fn ready(&mut self) -> Result<(), Closed> {
+        let (Some(from), Some(to)) = (&self.from, &self.to) else {
+            return Err(Closed);
+        };
         loop {
             tokio::select! {
-                ready = readable(self.from.as_ref()) => {
+                ready = from.readable() => {
                     ready.map_err(|_| Closed)?;
                     return self.read();
                 }
-                _ = writable(self.to.as_ref()), if !self.queue.is_empty() => self.flush(),
+                never = to.pass_on() => match never.map_err(|_| Closed)? {},
                 _ = self.child.wait(), if !self.ended => self.ended = true,
             }
         }
@@ -235,7 +298,6 @@ impl Handler {
     /// The connection is over: closes the pipes.
     pub(super) fn close(&mut self) {
         (self.to, self.from) = (None, None);
-        self.queue = VecDeque::new();
         self.records = Records::default();
     }
 
@@ -260,20 +322,6 @@ impl Handler {
         if timeout(grace, self.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-    }
-}
-
-async fn readable(pipe: Option<&pipe::Receiver>) -> io::Result<()> {
-    match pipe {
-        Some(pipe) => pipe.readable().await,
-        None => pending().await,
-    }
-}
-
-async fn writable(pipe: Option<&pipe::Sender>) -> io::Result<()> {
-    match pipe {
-        Some(pipe) => pipe.writable().await,
-        None => pending().await,
     }
 }
 
@@ -368,9 +416,10 @@ mod tests {
         let echo = "head -c 34 <&8 | tr a b >&9";
         // A shell's tools want pipes that block.
         let block = "perl -e 'for (8, 9) { open F, \"+<&=$_\"; fcntl F, 4, 0 }' || exit 1;";
-        let mut handler = program(&format!("{block} {echo}")).start(None).unwrap();
-        handler.give(&[b'a'; 16]);
-        handler.give(&[b'x'; 16]);
+        let started = program(&format!("{block} {echo}")).start(None);
+        let (mut handler, inlet) = started.unwrap();
+        inlet.give(&[b'a'; 16]);
+        inlet.give(&[b'x'; 16]);
         let mut messages = Vec::new();
         while handler.ready().await.is_ok() {
             while let Some(message) = handler.message().unwrap() {
@@ -389,16 +438,15 @@ mod tests {
             "test $REMOTEPK = {} && test $TCPREMOTEIP = 127.1.2.3",
             "4b".repeat(32)
         );
-        let mut handler = program(&script).start(Some((&key, ip))).unwrap();
+        let (mut handler, _inlet) = program(&script).start(Some((&key, ip))).unwrap();
         assert_eq!(handler.ready().await, Err(Closed));
         assert_eq!(handler.wait().await, 0);
     }
 
     #[tokio::test]
     async fn one_that_is_deaf_to_requests_is_ended_all_the_same() {
-        let mut handler = program("trap '' TERM; printf '\\001%16s' x >&9; exec sleep 1000")
-            .start(None)
-            .unwrap();
+        let deaf = "trap '' TERM; printf '\\001%16s' x >&9; exec sleep 1000";
+        let (mut handler, _inlet) = program(deaf).start(None).unwrap();
         handler.ready().await.unwrap();
         handler.end(Duration::from_millis(10)).await;
         assert!(handler.child.id().is_none());
@@ -406,11 +454,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_does_not_read_costs_no_more_than_its_queue() {
-        let mut handler = program("exec sleep 1000").start(None).unwrap();
+        let (mut handler, inlet) = program("exec sleep 1000").start(None).unwrap();
         for _ in 0..10_000 {
-            handler.give(&[0; 1088]);
+            inlet.give(&[0; 1088]);
         }
-        let waiting: usize = handler.queue.iter().map(Vec::len).sum();
+        let waiting: usize = inlet.queue.borrow().iter().map(Vec::len).sum();
         assert!((1..=QUEUE).contains(&waiting));
         handler.end(GRACE).await;
     }

@@ -13,11 +13,12 @@ pub(super) use args::{Address, AddressError, Client, Options, Server};
 pub(super) use client::run as call;
 pub(super) use server::run as serve;
 
-use std::io;
 use std::net::SocketAddr;
+use std::{fs, io};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit code where the command line of such a program is wrong, as the reference has it.
 const USAGE: u8 = 100;
@@ -37,4 +38,23 @@ fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Sees to it that programs find SIGCHLD as usual, though it may be ignored here: what is handled is not
+/// handed on. Where it is not ignored, each end of a program would wake us for nothing.
+fn unignore_children() -> io::Result<Option<Signal>> {
+    let ignored = fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        });
+    let child = SignalKind::child();
+    let bit = 1 << (child.as_raw_value() - 1);
+    match ignored {
+        Some(ignored) if ignored & bit == 0 => Ok(None),
+        _ => signal(child).map(Some),
+    }
 }

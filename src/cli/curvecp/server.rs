@@ -1,9 +1,9 @@
 //! `moonport curvecpserver`: one socket, and a handler for each client.
 //!
-//! The socket's reader tells packets apart and lets clients in; each client has a task of its own,
-//! which holds its tunnel and its handler. What a task does not take in time is lost, as on the
-//! network.
+//! The socket's reader tells packets apart, lets clients in, and passes what they say to their
+//! handlers at once; what a handler says is passed on by a task of its own.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -17,14 +17,14 @@ use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::super::connect::random::Random;
 use super::super::output::tell;
 use super::args::Server;
-use super::handler::{Closed, GRACE, Handler, Program};
+use super::handler::{Closed, GRACE, Handler, Inlet, Program};
 use super::keydir::{self, KeyDir};
-use super::{DATAGRAM, FATAL, bind};
+use super::{DATAGRAM, FATAL, bind, unignore_children};
 use crate::wire::Refusal;
 use crate::wire::cookie::Jar;
 use crate::wire::curvecp::keyroom;
@@ -32,10 +32,8 @@ use crate::wire::curvecp::{
     Accepted, Answer, Ask, Endpoint, EndpointConfig, Extension, Outcome, ServerName, Tunnel,
 };
 
-/// As many datagrams wait for a client's task.
-const WAITING: usize = 128;
-/// As many are read before the tasks get their turn.
-const TURN: usize = 64;
+/// As many datagrams are read before the tasks get their turn.
+const TURN: usize = 8;
 
 /// Serves until it is told to end. Gives the exit code.
 pub(in super::super) fn run(args: Server) -> u8 {
@@ -66,8 +64,7 @@ async fn serve(args: Server, program: Program) -> anyhow::Result<()> {
         .context("cannot use the key directory")?;
     let at = SocketAddrV4::new(args.ip, args.port);
     let socket = bind(at.into()).with_context(|| format!("cannot listen on {at}"))?;
-    // What is handled here is as usual in what is started, even if it was ignored.
-    let _children = signal(SignalKind::child())?;
+    let _children = unignore_children()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -89,15 +86,19 @@ async fn serve(args: Server, program: Program) -> anyhow::Result<()> {
             Some(_) = service.tasks.join_next() => {}
             ready = service.socket.readable() => {
                 ready?;
-                service.read()?;
-                yield_now().await;
+                if service.read()? {
+                    yield_now().await;
+                }
             }
         }
     }
     let Service {
-        mut tasks, ending, ..
+        mut tasks,
+        ending,
+        clients,
+        ..
     } = service;
-    drop(ending);
+    drop((ending, clients));
     tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => {}
         // Whoever asks twice does not wait.
@@ -107,15 +108,30 @@ async fn serve(args: Server, program: Program) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Datagram = (SocketAddr, Vec<u8>);
+/// A client that has been let in.
+struct Peer {
+    tunnel: RefCell<Tunnel>,
+    inlet: Rc<Inlet>,
+    /// When something came from it last.
+    heard: Cell<Instant>,
+}
+
+impl Peer {
+    fn receive(&self, from: SocketAddr, datagram: &mut [u8]) {
+        if let Some(message) = self.tunnel.borrow_mut().open(from, datagram) {
+            self.heard.set(Instant::now());
+            self.inlet.give(message);
+        }
+    }
+}
 
 struct Service {
     socket: Rc<UdpSocket>,
     endpoint: Endpoint<Random>,
     room: KeyRoom,
     program: Program,
-    /// Where the packets of each client (C′) go.
-    clients: HashMap<PublicKey, mpsc::Sender<Datagram>>,
+    /// By their short-term keys (C′).
+    clients: HashMap<PublicKey, Rc<Peer>>,
     tasks: JoinSet<()>,
     client: Client,
     /// Which connections are over.
@@ -198,17 +214,17 @@ impl Service {
         })
     }
 
-    /// Reads what has come, as far as the others can wait for.
-    fn read(&mut self) -> anyhow::Result<()> {
+    /// Reads what has come, as far as the others can wait for; says whether there may be more.
+    fn read(&mut self) -> anyhow::Result<bool> {
         for _ in 0..TURN {
             // What is wrong with a datagram that was sent is told here, and is no harm.
             let Ok((length, from)) = self.socket.try_recv_from(&mut self.buffer) else {
-                return Ok(());
+                return Ok(false);
             };
-            let datagram = self.buffer.get(..length).unwrap_or_default();
+            let datagram = self.buffer.get_mut(..length).unwrap_or_default();
             if let Some(client) = self.endpoint.handle(from, datagram) {
-                if let Some(packets) = self.clients.get(&client) {
-                    let _ = packets.try_send((from, datagram.to_vec()));
+                if let Some(peer) = self.clients.get(&client) {
+                    peer.receive(from, datagram);
                 }
                 continue;
             }
@@ -223,29 +239,33 @@ impl Service {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Starts the handler of a client that has been let in.
     fn open(&mut self, accepted: Accepted) {
         let client = *accepted.tunnel.short_term_key();
         let from = accepted.tunnel.to();
-        let mut handler = match self.program.start(Some((&accepted.key, from.ip()))) {
-            Ok(handler) => handler,
+        let started = self.program.start(Some((&accepted.key, from.ip())));
+        let (handler, inlet) = match started {
+            Ok(started) => started,
             Err(error) => {
                 tracing::error!("cannot start the program: {error}");
                 return self.endpoint.close(&client);
             }
         };
         for message in &accepted.messages {
-            handler.give(message);
+            inlet.give(message);
         }
-        handler.flush();
-        let (packets, inbox) = mpsc::channel(WAITING);
-        self.clients.insert(client, packets);
+        let peer = Rc::new(Peer {
+            tunnel: RefCell::new(accepted.tunnel),
+            inlet,
+            heard: Cell::new(Instant::now()),
+        });
+        self.clients.insert(client, Rc::clone(&peer));
         let with = self.client.clone();
-        let task = with.serve(accepted.key, accepted.tunnel, handler, inbox);
-        self.tasks.spawn_local(task);
+        self.tasks
+            .spawn_local(with.serve(client, accepted.key, peer, handler));
     }
 
     fn close(&mut self, client: &PublicKey) {
@@ -277,18 +297,18 @@ enum Over {
 impl Client {
     async fn serve(
         mut self,
+        client: PublicKey,
         key: PublicKey,
-        mut tunnel: Tunnel,
+        peer: Rc<Peer>,
         mut handler: Handler,
-        mut inbox: mpsc::Receiver<Datagram>,
     ) {
-        let from = tunnel.to();
+        let from = peer.tunnel.borrow().to();
         if self.verbose {
             tell(format_args!("moonport: {from} {key}: let in"));
         }
-        let over = self.talk(&mut tunnel, &mut handler, &mut inbox).await;
-        let _ = self.over.send(*tunnel.short_term_key());
-        drop(inbox);
+        let over = self.talk(&peer, &mut handler).await;
+        let _ = self.over.send(client);
+        drop(peer);
         handler.close();
         if self.verbose {
             let why = match over {
@@ -309,30 +329,12 @@ impl Client {
         handler.end(GRACE).await;
     }
 
-    async fn talk(
-        &mut self,
-        tunnel: &mut Tunnel,
-        handler: &mut Handler,
-        inbox: &mut mpsc::Receiver<Datagram>,
-    ) -> Over {
-        let mut heard = tokio::time::Instant::now();
-        let silence = sleep(self.idle);
+    async fn talk(&mut self, peer: &Peer, handler: &mut Handler) -> Over {
+        let silence = sleep_until((peer.heard.get() + self.idle).into());
         tokio::pin!(silence);
-        let (mut packets, mut out) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
         loop {
             tokio::select! {
-                count = inbox.recv_many(&mut packets, TURN) => {
-                    if count == 0 {
-                        return Over::Ending;
-                    }
-                    for (from, mut packet) in packets.drain(..) {
-                        if let Some(message) = tunnel.open(from, &mut packet) {
-                            heard = tokio::time::Instant::now();
-                            handler.give(message);
-                        }
-                    }
-                    handler.flush();
-                }
                 ready = handler.ready() => {
                     if ready == Err(Closed) {
                         return Over::Handler;
@@ -344,18 +346,22 @@ impl Client {
                             Err(Closed) => return Over::Handler,
                         };
                         out.clear();
-                        if tunnel.seal(message, &mut out) {
+                        let to = {
+                            let mut tunnel = peer.tunnel.borrow_mut();
+                            tunnel.seal(message, &mut out).then(|| tunnel.to())
+                        };
+                        if let Some(to) = to {
                             // A packet that cannot be sent is lost.
-                            let _ = self.socket.send_to(&out, tunnel.to()).await;
+                            let _ = self.socket.send_to(&out, to).await;
                         }
                     }
                 }
                 () = &mut silence => {
-                    let until = heard + self.idle;
-                    if until <= tokio::time::Instant::now() {
+                    let until = peer.heard.get() + self.idle;
+                    if until <= Instant::now() {
                         return Over::Idle;
                     }
-                    silence.set(sleep(until - tokio::time::Instant::now()));
+                    silence.as_mut().reset(until.into());
                 }
                 _ = self.ending.changed() => return Over::Ending,
             }

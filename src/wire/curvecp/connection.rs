@@ -85,9 +85,13 @@ impl Connection {
     /// A server's end: [`Start::Silent`], and the client's first messages are to be given to
     /// [`deliver`](Self::deliver). Or a client's.
     pub fn new(tunnel: Tunnel, start: Start, idle: Duration, now: Instant) -> Self {
+        let mut stream = Stream::new(start, now);
+        if tunnel.is_client() {
+            stream.outlast();
+        }
         Self {
             tunnel,
-            stream: Stream::new(start, now),
+            stream,
             idle,
             credit: 0,
             state: State::Open,

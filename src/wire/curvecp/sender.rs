@@ -124,6 +124,11 @@ impl Sender {
         self.told && self.blocks.is_empty()
     }
 
+    /// Whether something was sent of which the peer has not said that it has it.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
     /// Sends an empty block then, if there is nothing else to send.
     pub(super) fn ping(&mut self, at: Instant) {
         self.ping.due.get_or_insert(at);

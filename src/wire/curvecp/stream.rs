@@ -54,6 +54,8 @@ pub struct Stream {
     wake_now: bool,
     /// The peer has more to send than what has come, as far as is known then.
     busy: Option<Instant>,
+    /// See [`outlast`](Self::outlast).
+    outlasts: bool,
 }
 
 impl Stream {
@@ -70,7 +72,21 @@ impl Stream {
             wake: None,
             wake_now: false,
             busy: None,
+            outlasts: false,
         }
+    }
+
+    /// A peer of the reference goes as soon as it has our stream and we have acknowledged the end of its
+    /// own. If its last acknowledgement is lost, nobody repeats it, and we do not learn that it has
+    /// everything. So the end of its stream is acknowledged only when ours has been. One side alone may
+    /// do so, or both would wait: the client.
+    pub(super) fn outlast(&mut self) {
+        self.outlasts = true;
+    }
+
+    /// Whether the end of the peer's stream is not acknowledged yet.
+    fn withholds(&self) -> bool {
+        self.outlasts && self.sender.is_ending() && !self.sender.is_done()
     }
 
     /// How many bytes can be written now, 131072 at most.
@@ -104,8 +120,17 @@ impl Stream {
         let Some(message) = Message::parse(message) else {
             return;
         };
+        let waited = self.sender.is_waiting();
         self.sender
             .acknowledged(now, message.acknowledges, &message.received);
+        if waited && !self.sender.is_waiting() {
+            match self.receiver.is_whole() {
+                // It may not be acknowledged yet.
+                true => self.wake_now = self.outlasts && self.sender.is_done(),
+                // What it answers may be lost.
+                false => self.wake = Some((now + WAKE, 0)),
+            }
+        }
         match message.block {
             Some(block) if message.id != 0 => self.receive_block(now, message.id, &block),
             Some(block) if !block.bytes.is_empty() || block.end.is_some() => {
@@ -121,7 +146,9 @@ impl Stream {
         if self.acknowledge.len() >= ACKNOWLEDGEMENTS || !self.store(now, block) {
             return;
         }
-        self.acknowledge.push_back(id);
+        if block.end.is_none() || !self.withholds() {
+            self.acknowledge.push_back(id);
+        }
         // An empty one is only a question.
         if !block.bytes.is_empty() || block.end.is_some() {
             self.wake = (!self.receiver.is_whole()).then(|| (now + WAKE, 0));
@@ -173,8 +200,9 @@ impl Stream {
 
     /// A message that only says what has come.
     fn pure(&self, acknowledges: u32) -> Message<'static> {
+        let withheld = self.receiver.is_whole() && self.withholds();
         let received = Received {
-            whole: self.receiver.whole(),
+            whole: self.receiver.whole() - u64::from(withheld),
             ..Received::default()
         };
         Message {

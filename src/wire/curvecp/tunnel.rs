@@ -144,6 +144,11 @@ impl Tunnel {
         self.to
     }
 
+    /// Whether this is the client's end.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client { .. })
+    }
+
     /// Whether the peer has been heard.
     pub fn is_confirmed(&self) -> bool {
         self.received.is_some()

@@ -119,6 +119,51 @@ fn a_sender_that_may_only_be_quiet_is_woken_less_and_less() {
 }
 
 #[test]
+fn a_sender_whose_answer_was_lost_is_woken() {
+    let mut now = Instant::now();
+    let mut stream = Stream::new(Start::Silent, now);
+    stream.write(b"how are you?");
+    stream.end(End::Success);
+    assert_eq!(said(&mut stream, now).len(), 1);
+    now += MS;
+    stream.receive(now, &acknowledgement(1, 13));
+    assert_eq!(said(&mut stream, now), []);
+    for pause in [500, 1000, 2000] {
+        now += MS * pause;
+        assert_eq!(said(&mut stream, now), [(0, 0, 0, 0, 0)]);
+    }
+    stream.receive(now, &block(1, 0, b"well", Some(End::Success)));
+    stream.read(99);
+    assert_eq!(said(&mut stream, now), [(0, 1, 5, 0, 0)]);
+    assert_eq!(said(&mut stream, now + MS * 100_000), []);
+}
+
+#[test]
+fn a_server_that_goes_when_it_is_done_has_said_before_that_it_has_all() {
+    let mut now = Instant::now();
+    let mut stream = Stream::new(Start::Silent, now);
+    stream.outlast();
+    stream.write(b"hello");
+    stream.end(End::Success);
+    assert_eq!(said(&mut stream, now).len(), 1);
+    // What it says to that is lost, but not its own stream, which is delivered.
+    now += MS;
+    stream.receive(now, &block(7, 0, b"bye", Some(End::Success)));
+    assert_eq!(stream.read(99), Some(Read::Data(b"bye".to_vec())));
+    assert_eq!(stream.read(99), Some(Read::End(End::Success)));
+    assert_eq!(said(&mut stream, now), []);
+    now += MS * 1000;
+    let again = said(&mut stream, now);
+    assert!(matches!(again[..], [(_, 0, 0, 0, 5)]), "{again:?}");
+    stream.receive(now, &acknowledgement(again[0].0, 6));
+    assert!(stream.is_done());
+    assert_eq!(said(&mut stream, now), [(0, 0, 4, 0, 0)]);
+    // That was lost, too.
+    stream.receive(now, &block(8, 0, b"bye", Some(End::Success)));
+    assert_eq!(said(&mut stream, now), [(0, 8, 4, 0, 0)]);
+}
+
+#[test]
 fn a_stalled_application_stops_acknowledgements() {
     let now = Instant::now();
     let mut stream = Stream::new(Start::Silent, now);
