@@ -323,6 +323,12 @@
 ---@class segment
 ---@field vid vid what it stands for, as other functions take it
 
+---@class peer
+---@field session number the host's number for the connection, as in `moonport key sessions`; no other one has it
+---@field name string the name for which it was let in
+---@field key? string its public key, base64; proved; nil: the listener takes clients without one
+---@field endpoint string its address and port
+
 ---@class window_options
 ---@field listener vid for whose name
 ---@field secret? string 1 to 31 bytes; one that nobody can guess is made up
@@ -709,6 +715,11 @@ function delete_image(vid) end
 ---@param type? number default: any
 ---@return boolean # whether it exists and is of the type
 function valid_vid(vid, type) end
+
+--- Who the client is that has this segment. It is known of clients that are adopted, too, and `session` is the same number then: by it, what a program keeps of a client in moonport.state is found again.
+---@param vid vid
+---@return peer? # nil: it is no client that came by a listener
+function moonport.peer(vid) end
 
 --- Connects to a server of ZeroMQ's with CURVE, or of CurveCP; see connect_options. The vid is there at once and hears `connected`, `disconnected` (it is tried again by itself) and `terminated` (over, refused, or not to be had); from ZeroMQ's `message`, from CurveCP's `data`, `eof` and `drain`. moonport.send sends messages; what is sent before it is up waits. moonport.write writes to a stream, which begins with `connected`: before that it takes nothing, and each `connected` is another stream. delete_image ends it. `moonport run --allow-connect` says what may be reached; the server knows us by the host key with the tag `client`.
 ---

@@ -7,6 +7,14 @@ local function adopt(session, channel, title)
 	)
 end
 
+local function survivors(link, ...)
+	local peers = {}
+	for i, session in ipairs({ ... }) do
+		peers[i] = ('{"session":%d,"name":"demo","key":null,"endpoint":"[::1]:%d"}'):format(session, session)
+	end
+	return ('{"Adopt":{"listener":%d,"survivors":[%s]}}'):format(link, table.concat(peers, ","))
+end
+
 return {
 	["survivors are offered, primaries first; true keeps, anything else closes"] = function()
 		local s = stage([[
@@ -20,7 +28,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Adopt":{"listener":1,"survivors":[7,8,9]}}')
+		s:host(survivors(1, 7, 8, 9))
 		s:link(1, adopt(7, 1, "sub"))
 		s:link(1, adopt(8, 0, "leave"))
 		s:link(1, adopt(9, 0, "keep"))
@@ -39,12 +47,34 @@ return {
 		hasnt(sent, "Activate")
 	end,
 
+	["who a client is stays known, and its session's number the same, also of its other segments"] = function()
+		local s = stage([[
+			net_listen("demo", function() end)
+			function show_adopt(vid)
+				local peer = moonport.peer(vid)
+				print(peer.session, peer.name, peer.key, peer.endpoint)
+				return true
+			end
+			print(moonport.peer(1), moonport.peer(BADID))
+		]])
+		eq(s:out(), { "nil\tnil" })
+		s:host(
+			'{"Adopt":{"listener":1,"survivors":[{"session":1234567,"name":"lamp","key":[9,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"endpoint":"192.0.2.1:5"}]}}'
+		)
+		local segment = adopt(1234567, 0, "one")
+		s:link(1, segment)
+		s:link(1, (segment:gsub('"channel":0', '"channel":1')))
+		s:turn()
+		local one = "1234567\tlamp\tCQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\t192.0.2.1:5"
+		eq(s:out(), { one, one })
+	end,
+
 	["a subsegment knows its adopted parent"] = function()
 		local s = stage([[
 			net_listen("demo", function() end)
 			function show_adopt(vid, kind, title, parent) if title == "sub" then print(parent == first) else first = vid end return true end
 		]])
-		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+		s:host(survivors(1, 7))
 		s:link(1, adopt(7, 0, "main"))
 		s:link(1, adopt(7, 1, "sub"))
 		s:turn()
@@ -54,7 +84,7 @@ return {
 	["without NAME_adopt, or with an error in it, survivors are closed"] = function()
 		for _, code in ipairs({ "", "function show_adopt() error('x') end" }) do
 			local s = stage("net_listen('demo', function() end) " .. code)
-			s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+			s:host(survivors(1, 7))
 			s:link(1, adopt(7, 0, "main"))
 			s:turn()
 			has(s:sent(), '"Close"')
@@ -67,7 +97,7 @@ return {
 			function show_adopt(vid, kind, title) print(title) return true end
 		]])
 		s:up(1)
-		s:host('{"Adopt":{"listener":2,"survivors":[7]}}')
+		s:host(survivors(2, 7))
 		s:link(1, adopt(6, 0, "on a listener's link"))
 		s:link(1, adopt(7, 0, "on another link"))
 		s:link(2, adopt(8, 0, "one that the host does not know"))
@@ -87,7 +117,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+		s:host(survivors(1, 7))
 		s:link(1, adopt(7, 0, "main"))
 		s:link(
 			1,

@@ -107,7 +107,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+		s:host('{"Adopt":{"listener":1,"survivors":[{"session":7,"name":"demo","key":null,"endpoint":"[::1]:5"}]}}')
 		s:link(1, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":0,"title":"","guid":[0,0],"carries":{"Stream":{"writable":true}},"registered":true,"active":true}}')
 		s:link(1, '{"Served":{"segment":{"session":7,"channel":0}}}')
 		s:turn()

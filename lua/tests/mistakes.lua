@@ -84,7 +84,7 @@ local function make(mistake, mode)
 			s:message(7, "hello")
 		end
 	elseif where == "adopt" then
-		s:host('{"Adopt":{"listener":4294967295,"survivors":[7]}}')
+		s:host('{"Adopt":{"listener":4294967295,"survivors":[{"session":7,"name":"demo","key":null,"endpoint":"[::1]:5"}]}}')
 		s:link(4294967295, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0],"carries":"Events","registered":true,"active":true}}')
 		s:turn()
 	end

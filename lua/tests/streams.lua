@@ -221,7 +221,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Adopt":{"listener":9,"survivors":[7]}}')
+		s:host('{"Adopt":{"listener":9,"survivors":[{"session":7,"name":"demo","key":null,"endpoint":"[::1]:5"}]}}')
 		s:link(
 			9,
 			('{"Adopt":{%s,"kind":0,"title":"","guid":[0,0],"carries":{"Stream":{"writable":false}},"registered":true,"active":true}}'):format(SEGMENT)

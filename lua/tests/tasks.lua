@@ -410,7 +410,7 @@ return {
 				return true
 			end
 		]])
-		s:host('{"Adopt":{"listener":1,"survivors":[7]}}')
+		s:host('{"Adopt":{"listener":1,"survivors":[{"session":7,"name":"demo","key":null,"endpoint":"[::1]:5"}]}}')
 		s:link(1, '{"Adopt":{"segment":{"session":7,"channel":0},"kind":10,"title":"t","guid":[0,0],"carries":"Events","registered":true,"active":true}}')
 		s:turn()
 		s:message(7, "moon")

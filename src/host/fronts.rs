@@ -25,7 +25,7 @@ use super::{Event, FrontId, Host, ScriptId};
 use crate::frameserver;
 use crate::ipc::Denied;
 use crate::ipc::frameserver::{Candidate, Ended, FromFrameserver, Listen, ToFrameserver};
-use crate::ipc::script::ToScript;
+use crate::ipc::script::{Peer, ToScript};
 use crate::ipc::{ConnectionId, ListenerId, Options, Scheme, SessionId, Socket, link, script};
 use crate::wire::a12::StageKeys;
 use crate::wire::{Refusal, Violation};
@@ -270,11 +270,11 @@ impl Host {
             let listener = ListenerId(number);
             self.stop_listening(id);
             let taken = |session: &Session| session.front == id && session.stage == Stage::Taken;
-            let survivors: Vec<SessionId> = self
+            let survivors: Vec<Peer> = self
                 .sessions
                 .iter()
                 .filter(|(_, session)| taken(session))
-                .map(|(id, _)| id)
+                .map(|(id, session)| session.peer(id))
                 .collect();
             if !survivors.is_empty() {
                 self.relink(id, script, listener, survivors);
@@ -289,7 +289,7 @@ impl Host {
         id: FrontId,
         script: ScriptId,
         listener: ListenerId,
-        survivors: Vec<SessionId>,
+        survivors: Vec<Peer>,
     ) {
         match Socket::<Vec<link::ToScript>, Vec<link::FromScript>>::pair() {
             Ok((theirs, scripts)) => {

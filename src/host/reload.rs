@@ -27,10 +27,11 @@ use tokio::time::Instant;
 use super::child::{Child, Did};
 use super::control::Reply;
 use super::fronts::Place;
+use super::roll::Session;
 use super::scripts::{Generation, Script};
 use super::{FrontId, Host, ScriptId};
 use crate::ipc::admin::FromHost;
-use crate::ipc::script::{FromScript, Listen, ToScript};
+use crate::ipc::script::{FromScript, Listen, Peer, ToScript};
 use crate::ipc::{Denied, ListenerId, SessionId};
 
 /// A process that is to take a script's place.
@@ -53,7 +54,7 @@ pub(super) struct Reload {
     /// What the old process has been told and has not dispatched.
     back: Vec<ToScript>,
     /// Sessions that have ended meanwhile, which no process knows yet.
-    ended: Vec<(FrontId, SessionId)>,
+    ended: Vec<(FrontId, Peer)>,
     /// The old process has said all it had to say.
     left: bool,
     /// Who waits for it.
@@ -383,11 +384,11 @@ impl Host {
     }
 
     /// A session that the script knows has ended.
-    pub(super) fn left_meanwhile(&mut self, script: ScriptId, front: FrontId, id: SessionId) {
-        if let Some(reload) = self.reload_of(script)
+    pub(super) fn left_meanwhile(&mut self, id: SessionId, session: &Session) {
+        if let Some(reload) = self.reload_of(session.script)
             && reload.holds()
         {
-            reload.ended.push((front, id));
+            reload.ended.push((session.front, session.peer(id)));
         }
     }
 

@@ -12,6 +12,7 @@ use keystore::{Denied, Entry, Farewell, Now};
 use super::{FrontId, ScriptId};
 use crate::ipc::SessionId;
 use crate::ipc::admin::SessionStatus;
+use crate::ipc::script::Peer;
 
 /// A proved and admitted peer.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ pub(super) enum Stage {
 }
 
 impl Session {
+    /// Whose it is, for the next process of its script.
+    pub(super) fn peer(&self, session: SessionId) -> Peer {
+        Peer {
+            session,
+            name: self.name.clone(),
+            key: self.key,
+            endpoint: self.from,
+        }
+    }
+
     pub(super) fn status(&self, id: SessionId) -> SessionStatus {
         SessionStatus {
             session: id.0,

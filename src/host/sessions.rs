@@ -85,7 +85,7 @@ impl Host {
             Stage::Undecided | Stage::Taken => why,
         };
         if session.stage == Stage::Taken {
-            self.left_meanwhile(session.script, session.front, id);
+            self.left_meanwhile(id, &session);
         }
         self.programs.client_gone(id, why);
         let shown = session.key.map(tracing::field::display);

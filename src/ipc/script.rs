@@ -46,7 +46,7 @@ pub enum ToScript {
         /// A number for the link, counted down from the highest: it has no listener any more.
         listener: ListenerId,
         /// Those that the host knows of; others are not to be believed.
-        survivors: Vec<SessionId>,
+        survivors: Vec<Peer>,
     },
     /// The listener has ended or could not be made; nothing follows for it.
     Ended {
@@ -114,6 +114,19 @@ pub enum ToScript {
     },
     /// Nobody waits for this any more: answer at once.
     Cancel(EvaluationId),
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Which session it has.
+    pub session: SessionId,
+    /// The name for which it was let in.
+    pub name: Name,
+    /// Its key, proved; `None`: it has none.
+    pub key: Option<PublicKey>,
+    /// Where it comes from.
+    pub endpoint: SocketAddr,
 }
 
 /// What to run, and with what.

@@ -14,6 +14,7 @@ mod keys;
 mod library;
 mod messages;
 mod net;
+mod peer;
 mod process;
 mod reference;
 mod segment;
@@ -203,6 +204,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
         net::ENTRIES,
         windows::ENTRIES,
         segment::ENTRIES,
+        peer::ENTRIES,
         connect::ENTRIES,
         messages::ENTRIES,
         streams::ENTRIES,

@@ -29,7 +29,7 @@ use crate::ipc::{EvaluationId, ListenerId};
 
 /// How many statuses are dispatched before messages are taken again, and credit is handed back: a
 /// part of the credit of one segment, so that more of it is on its way meanwhile.
-const BATCH: usize = 48;
+const BATCH: usize = 128;
 
 /// How many batches are dispatched at most before another process takes over.
 const SETTLING: u32 = 5000;

@@ -1,6 +1,7 @@
 //! What a vid stands for.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use identity::Name;
 
@@ -8,7 +9,7 @@ use super::picture::Picture;
 use super::status::Status;
 use super::world::{Joined, Reader};
 use crate::ipc::link::{self, Assembly, CREDIT, Ends, FromScript, PIECE};
-use crate::ipc::script::KeyStatus;
+use crate::ipc::script::{KeyStatus, Peer};
 use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::wire::a12::event::{Io, SegmentKind, Target};
 
@@ -61,6 +62,8 @@ pub(super) enum Object {
     Dead {
         /// The segment it belonged to.
         parent: Option<Vid>,
+        /// Whose it was.
+        peer: Option<Rc<Peer>>,
         /// What to call it.
         label: String,
     },
@@ -90,6 +93,8 @@ pub(super) struct Segment {
     pub(super) address: Address,
     /// The segment that asked for it.
     pub(super) parent: Option<Vid>,
+    /// Whose it is; `None`: of a connection that the script has made.
+    pub(super) peer: Option<Rc<Peer>>,
     /// Its token.
     pub(super) cookie: u32,
     /// What to call it in reports.

@@ -16,6 +16,7 @@ mod segments;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
 
 use inbox::Inbox;
 pub(super) use inbox::Over;
@@ -27,7 +28,7 @@ pub(super) use streams::{Reader, Want};
 use super::status::Status;
 use super::vids::{Full, Object, Queued, Segment, Vid};
 use crate::ipc::link;
-use crate::ipc::script::{FromScript, WindowStatus};
+use crate::ipc::script::{FromScript, Peer, WindowStatus};
 use crate::ipc::{ListenerId, SegmentId, SessionId};
 use crate::wire::a12::event::SegmentKind;
 use crate::wire::zmtp::SocketType;
@@ -146,7 +147,7 @@ pub(super) struct World {
     /// Calls that the host has not answered.
     wishes: BTreeSet<Vid>,
     /// The sessions that the host knows of on links that were there before this process.
-    survivors: BTreeMap<ListenerId, BTreeSet<SessionId>>,
+    survivors: BTreeMap<ListenerId, BTreeMap<SessionId, Rc<Peer>>>,
     /// Subsegments whose parent has died; they follow at the next tick.
     orphans: Vec<Vid>,
     owed: BTreeMap<SegmentId, (ListenerId, u32)>,

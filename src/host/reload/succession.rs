@@ -7,7 +7,7 @@ use crate::host::roll::Stage;
 use crate::host::windows::News;
 use crate::host::{FrontId, Host, ScriptId};
 use crate::ipc::admin::{FromHost, Reloaded};
-use crate::ipc::script::{FromScript, ToScript, WindowEvent};
+use crate::ipc::script::{FromScript, Peer, ToScript, WindowEvent};
 use crate::ipc::{ListenerId, SessionId};
 use crate::wire::a12::StageKeys;
 
@@ -87,7 +87,7 @@ impl Host {
         front: FrontId,
         listener: Option<ListenerId>,
         counted: u32,
-        ended: &[(FrontId, SessionId)],
+        ended: &[(FrontId, Peer)],
     ) -> u32 {
         let Some(it) = self.fronts.get(&front).filter(|it| it.is_ready()) else {
             return 0;
@@ -97,11 +97,11 @@ impl Host {
             .sessions
             .iter()
             .filter(|(_, session)| session.front == front && session.stage == Stage::Taken);
-        let mut survivors: Vec<SessionId> = taken.map(|(id, _)| id).collect();
+        let mut survivors: Vec<_> = taken.map(|(id, it)| it.peer(id)).collect();
         let count = u32::try_from(survivors.len()).unwrap_or(u32::MAX);
         // They are gone, and have something left to say.
         let gone = ended.iter().filter(|(of, _)| *of == front);
-        survivors.extend(gone.map(|(_, session)| *session));
+        survivors.extend(gone.map(|(_, peer)| peer.clone()));
         if survivors.is_empty() && listener.is_none() {
             return 0;
         }

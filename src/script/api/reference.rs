@@ -6,13 +6,13 @@ use std::fmt::Write;
 use super::constants::Constantly;
 use super::{CONSTANTS, Entry, Form, Ty, entries, signature};
 use super::{
-    administer, connect, exec, flags, input, json, keys, library, messages, net, segment, streams,
-    tasks, windows,
+    administer, connect, exec, flags, input, json, keys, library, messages, net, peer, segment,
+    streams, tasks, windows,
 };
 use crate::script::status::KINDS;
 
 /// Tables that go in or come out: class, title, fields.
-const TABLES: [(&str, &str, Fields); 13] = [
+const TABLES: [(&str, &str, Fields); 14] = [
     (
         "listen_window",
         "Option window of moonport.listen",
@@ -41,6 +41,7 @@ const TABLES: [(&str, &str, Fields); 13] = [
     ),
     ("stream", "What moonport.stream gives", streams::STREAM),
     ("segment", "What moonport.segment gives", tasks::SEGMENT),
+    ("peer", "What moonport.peer gives", peer::PEER),
     (
         "window_options",
         "Options of moonport.window",
@@ -261,8 +262,13 @@ const THEMES: [Theme; 9] = [
         title: "Segments",
         about: "A segment is a client that was accepted, or something more that it has asked for. Its vid stands \
                 for it.",
-        entries: &[segment::ENTRIES, flags::ENTRIES, input::ENTRIES],
-        tables: &[],
+        entries: &[
+            segment::ENTRIES,
+            peer::ENTRIES,
+            flags::ENTRIES,
+            input::ENTRIES,
+        ],
+        tables: &["peer"],
     },
     Theme {
         file: "tasks",

@@ -131,16 +131,20 @@ impl World {
     pub(in crate::script) fn bury(&mut self, vid: Vid) {
         let label = self.label(vid);
         if let Some(object) = self.objects.get_mut(&vid) {
-            let parent = match object {
+            let (parent, peer) = match object {
                 Object::Listener(listener) => {
                     self.listeners.remove(&listener.id);
                     self.windows.remove(&listener.id);
-                    None
+                    (None, None)
                 }
-                Object::Segment(segment) => segment.parent,
+                Object::Segment(segment) => (segment.parent, segment.peer.take()),
                 Object::Call { .. } | Object::Dead { .. } => return,
             };
-            *object = Object::Dead { parent, label };
+            *object = Object::Dead {
+                parent,
+                peer,
+                label,
+            };
             self.close_inbox(vid);
             self.leave_parent(vid, parent);
             self.orphan(vid);

@@ -1,11 +1,12 @@
 //! What the host says, and what of it is to be answered.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::inbound::words;
 use super::{Ask, World};
 use crate::ipc::ListenerId;
-use crate::ipc::script::{FromScript, Request, ToScript};
+use crate::ipc::script::{FromScript, Peer, Request, ToScript};
 use crate::script::status::{NETWORK_SERVER, Status};
 use crate::script::vids::{Object, Queued};
 use crate::wire::a12::event::External;
@@ -29,8 +30,9 @@ impl World {
                 listener,
                 survivors,
             } => {
-                self.survivors
-                    .insert(listener, survivors.into_iter().collect());
+                let survivors = survivors.into_iter();
+                let survivors = survivors.map(|one| (one.session, Rc::new(one)));
+                self.survivors.insert(listener, survivors.collect());
             }
             ToScript::Listening { listener, .. } => self.tell_listener(
                 listener,
@@ -132,15 +134,19 @@ impl World {
     pub(in crate::script) fn ask(&self, entry: &Queued) -> Option<Ask> {
         match &entry.status {
             Status::Peer { request, .. } => {
-                let name = match self.objects.get(&entry.vid) {
-                    Some(Object::Listener(listener)) => listener.name.as_str(),
-                    _ => "",
+                let Object::Listener(listener) = self.objects.get(&entry.vid)? else {
+                    return None;
+                };
+                let peer = Peer {
+                    session: request.session,
+                    name: listener.name.clone(),
+                    key: request.key,
+                    endpoint: request.endpoint,
                 };
                 Some(Ask::Peer {
                     listener: request.listener,
-                    session: request.session,
                     carries: request.carries,
-                    label: format!("client of \"{name}\" from {}", request.endpoint),
+                    peer: Rc::new(peer),
                 })
             }
             Status::Said {

@@ -3,12 +3,10 @@
 //! A frameserver faces the network and may be in hostile hands: what it says about segments that
 //! are not on its own link, or beyond its credit, is ignored.
 
-use std::collections::BTreeSet;
-
 use super::{Adoption, MAX_QUEUED, Opening, Route, Whole, World};
 use crate::ipc::link::{self, Assembly, Ends, TooLarge};
 use crate::ipc::script::FromScript;
-use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
+use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::script::status::{self, Frame, Resized, Status, is_network};
 use crate::script::text::cut;
 use crate::script::vids::{Address, Flags, Object, Queued, Segment, Stage, Vid};
@@ -138,12 +136,12 @@ impl World {
                 registered,
                 active,
             } => {
-                let survives = |link| {
-                    let known: Option<&BTreeSet<SessionId>> = self.survivors.get(&link);
-                    known.is_some_and(|known| known.contains(&segment.session))
+                let known = self.survivors.get(&link);
+                let Some(peer) = known.and_then(|known| known.get(&segment.session)).cloned()
+                else {
+                    return;
                 };
                 if self.adopting.len() >= MAX_ADOPTIONS
-                    || !survives(link)
                     || self.routes.contains_key(&segment)
                     || is_network(kind)
                 {
@@ -158,6 +156,7 @@ impl World {
                         (false, false) => Stage::Silent,
                     },
                     carries,
+                    peer: Some(peer),
                     ..self.blank(link, Address::Open(segment), label)
                 };
                 if let Some(vid) = self.new_segment(object) {

@@ -1,9 +1,11 @@
 //! Requests: what may be accepted while a callback runs, and what is answered when it returns.
 
+use std::rc::Rc;
+
 use super::{Opening, Route, World};
 use crate::ipc::link;
-use crate::ipc::script::FromScript;
-use crate::ipc::{Carries, ListenerId, SegmentId, SessionId};
+use crate::ipc::script::{FromScript, Peer};
+use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::script::status::segkind;
 use crate::script::vids::{Address, Object, Say, Segment, Vid};
 use crate::wire::a12::event::{SegmentKind, Target};
@@ -24,9 +26,8 @@ pub(in crate::script) enum Ask {
     /// A proved peer, by a listener.
     Peer {
         listener: ListenerId,
-        session: SessionId,
         carries: Carries,
-        label: String,
+        peer: Rc<Peer>,
     },
     /// One more segment, by a segment.
     Channel {
@@ -69,24 +70,26 @@ impl World {
                 Some(Object::Listener(_)),
                 Ask::Peer {
                     listener,
-                    session,
                     carries,
-                    label,
+                    peer,
                 },
             ) => {
                 let id = SegmentId {
-                    session: *session,
+                    session: peer.session,
                     channel: 0,
                 };
+                let label = format!("client of \"{}\" from {}", peer.name, peer.endpoint);
                 Segment {
                     carries: *carries,
-                    ..self.blank(*listener, Address::Expected(id), label.clone())
+                    peer: Some(Rc::clone(peer)),
+                    ..self.blank(*listener, Address::Expected(id), label)
                 }
             }
             (Some(Object::Segment(parent)), Ask::Channel { link, kind, .. }) => {
                 let label = format!("{} of {}", segkind(*kind), parent.label);
                 Segment {
                     parent: Some(source),
+                    peer: parent.peer.clone(),
                     ..self.blank(*link, Address::Asked, label)
                 }
             }
@@ -132,9 +135,8 @@ impl World {
         let vid = pending.accepted.filter(|vid| self.segment(*vid).is_some());
         let accept = vid.filter(|_| well && !pending.failed);
         match pending.ask {
-            Ask::Peer {
-                listener, session, ..
-            } => {
+            Ask::Peer { listener, peer, .. } => {
+                let session = peer.session;
                 // A listener that the same callback has deleted turns away whoever is not decided
                 // on, so the decision comes first.
                 let host = &mut self.outbox.host;

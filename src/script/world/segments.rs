@@ -1,7 +1,10 @@
 //! Segments: what is said to them, and how they begin and pause.
 
+use std::rc::Rc;
+
 use super::{Joined, Unsent, World};
 use crate::ipc::link::Assembly;
+use crate::ipc::script::Peer;
 use crate::ipc::{Carries, ListenerId};
 use crate::script::picture::Picture;
 use crate::script::status::{self, Status};
@@ -18,6 +21,7 @@ impl World {
             link,
             address,
             parent: None,
+            peer: None,
             cookie: self.cookie(),
             label,
             stage: Stage::Silent,
@@ -36,6 +40,15 @@ impl World {
             waiting: 0,
             masked: (0, 0),
             cell: (0, 0),
+        }
+    }
+
+    /// Who the client is that has this segment.
+    pub(in crate::script) fn peer(&self, vid: Vid) -> Option<Rc<Peer>> {
+        match self.objects.get(&vid)? {
+            Object::Segment(segment) => segment.peer.clone(),
+            Object::Dead { peer, .. } => peer.clone(),
+            Object::Listener(_) | Object::Call { .. } => None,
         }
     }
 

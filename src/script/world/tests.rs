@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ipc::link::{Ends, credit};
-use crate::ipc::script::{Request, ToScript};
+use crate::ipc::script::{Peer, Request, ToScript};
 use crate::ipc::{Carries, Options, Scheme};
 use crate::script::picture::Limit;
 use crate::script::status;
@@ -248,13 +248,22 @@ fn counter(bytes: &mut [u8]) {
     bytes.fill(7);
 }
 
+fn survivor(session: u64) -> Peer {
+    Peer {
+        session: SessionId(session),
+        name: Name::parse("a").unwrap(),
+        key: None,
+        endpoint: ([127, 0, 0, 1], 1).into(),
+    }
+}
+
 proptest! {
     #[test]
     fn i9_any_messages_and_any_script_keep_the_promises(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new(counter);
         world.host(ToScript::Adopt {
             listener: ListenerId(1),
-            survivors: (0..6).map(SessionId).collect(),
+            survivors: (0..6).map(survivor).collect(),
         });
         let mut watched = Watched::default();
         for name in ["a", "b", "c"] {
