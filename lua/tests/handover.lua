@@ -74,6 +74,24 @@ return {
 		end
 	end,
 
+	["a stream that was read to its end and is finished has no end for the next process"] = function()
+		local s = stream([[
+			function hear(source, status)
+				if status.kind == "preroll" then moonport.stream(source) end
+				if status.kind == "eof" then
+					for line in moonport.stream(source):lines() do print(line) end
+					moonport.finish(source)
+				end
+			end
+		]])
+		s:out()
+		piece(s, "read", "Nothing")
+		s:link(1, ('{"Finished":{%s,"failed":false}}'):format(SEGMENT))
+		s:turn()
+		eq(s:out(), { "read" })
+		eq(left(s), {})
+	end,
+
 	["what tasks have been given they hear, however many there are"] = function()
 		local s = connected([[
 			heard = 0

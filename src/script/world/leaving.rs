@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::World;
 use crate::ipc::link::{self, Ends, PIECE};
 use crate::ipc::script::{FromScript, ToScript};
-use crate::ipc::{ListenerId, SegmentId};
+use crate::ipc::{Carries, ListenerId, SegmentId};
 use crate::script::status::Status;
 use crate::script::vids::{Address, Object, Queued, Vid};
 
@@ -72,6 +72,7 @@ impl World {
             let rest: Vec<_> = segment.out.leave().collect();
             let held = segment.held.take();
             let read = segment.reader.take().map(super::Reader::leave);
+            let writable = segment.carries == Carries::Stream { writable: true };
             // What talks with it answers it, too.
             let unanswered = segment.unanswered.take().filter(|_| !segment.served);
             for say in rest {
@@ -101,7 +102,8 @@ impl World {
                     };
                     self.give_back(link, piece);
                 }
-                if let Some(failed) = ended {
+                // Whoever has read all of it, and finished its own, has nothing to do about the end.
+                if let Some(failed) = ended.filter(|_| writable || !bytes.is_empty()) {
                     let finished = link::ToScript::Finished {
                         segment: id,
                         failed,
